@@ -1,0 +1,1 @@
+//! Debian archives to unpacked roots

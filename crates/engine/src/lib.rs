@@ -1,0 +1,1 @@
+//! The build engine: a plan to images

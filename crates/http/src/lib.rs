@@ -1,0 +1,1 @@
+//! HTTP client shared by everything that downloads

@@ -1,0 +1,1 @@
+//! Changesets: file trees to layer tars and back

@@ -1,0 +1,1 @@
+//! The plan file, its diagnostics, targets and tags

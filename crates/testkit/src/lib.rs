@@ -1,0 +1,1 @@
+//! Test doubles and the end-to-end bench (development only)
