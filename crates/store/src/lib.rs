@@ -1,1 +1,105 @@
-//! The host's content store
+//! The host's content store: blobs by digest, tags, and the working folders of live processes.
+//!
+//! Turns streams into verified blobs (`ingest` → `commit`) and names into descriptors. On disk:
+//!
+//! ```text
+//! oci-layout                    marks an OCI image layout (image-spec, "Image Layout")
+//! blobs/sha256/HEX              content, never changed once there
+//! repositories/NAME/tags/TAG    a descriptor (JSON); `/` in NAME is written `+`
+//! repositories/NAME/manifests/ALGORITHM-HEX   descriptors of the manifests that NAME holds
+//! work/ID/                      one per live process, locked by it; anything unfinished
+//! locks/NAME                    advisory locks (flock)
+//! ```
+//!
+//! Every file appears by rename, complete or not at all, so `kill -9` at any moment loses nothing
+//! and several processes may use one store. [`Store::heal`] removes the working folders of
+//! processes that are gone; a lock that its process still holds keeps a folder alive.
+//!
+//! Depends on `oci`. Must never know what the blobs mean, nor steps, plans or registries.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod blob;
+mod error;
+mod lock;
+mod repository;
+mod work;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub use blob::{Blob, Ingest};
+pub use error::StoreError;
+pub use lock::Lock;
+pub use work::{Healed, Work};
+
+use error::IoContext;
+
+/// A content store in one folder. Cheap to clone; all clones share one working folder.
+#[derive(Clone, Debug)]
+pub struct Store {
+    root: Arc<PathBuf>,
+    work: Arc<Work>,
+}
+
+impl Store {
+    /// Opens the store in `root`, making it where there is none.
+    ///
+    /// # Errors
+    /// When the folder cannot be made or written, or holds a store of another version.
+    pub fn open(root: &Path) -> Result<Store, StoreError> {
+        for folder in ["blobs/sha256", "blobs/sha512", "repositories", "work", "locks"] {
+            let path = root.join(folder);
+            fs::create_dir_all(&path).at("create", &path)?;
+        }
+        let root = root.canonicalize().at("open", root)?;
+        check_version(&root)?;
+        let work = Arc::new(Work::create(&root)?);
+        Ok(Store { root: Arc::new(root), work })
+    }
+
+    /// The folder of the store, absolute.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// This process's working folder: on the same file system as the content, gone when the last
+    /// clone of the store is dropped, or at the next [`Store::heal`] if the process was killed.
+    pub fn work(&self) -> &Work {
+        &self.work
+    }
+
+    /// Removes what processes that are gone left unfinished.
+    ///
+    /// # Errors
+    /// When a left-over cannot be removed, such as one that belongs to other users' ids.
+    pub fn heal(&self) -> Result<Healed, StoreError> {
+        work::heal(&self.root)
+    }
+
+    /// Takes the named advisory lock, waiting for its holder; it is released when dropped or when
+    /// the process ends. Names are file names.
+    pub fn lock(&self, name: &str) -> Result<Lock, StoreError> {
+        Lock::exclusive(&self.root.join("locks").join(name))
+    }
+}
+
+const LAYOUT: &str = "{\"imageLayoutVersion\":\"1.0.0\"}";
+
+fn check_version(root: &Path) -> Result<(), StoreError> {
+    let path = root.join("oci-layout");
+    match fs::read_to_string(&path) {
+        Ok(text) if text.trim() == LAYOUT => Ok(()),
+        Ok(_) => Err(StoreError::NotAStore { path: root.to_owned() }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            // Several processes may race here; they write the same bytes.
+            let temporary = root.join(format!("work/oci-layout.{}", std::process::id()));
+            fs::write(&temporary, LAYOUT).at("write", &temporary)?;
+            fs::rename(&temporary, &path).at("write", &path)
+        }
+        Err(error) => Err(error).at("read", &path),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,51 @@
+//! Advisory locks between processes: flock on a file, released by the kernel when a process ends.
+
+use std::fs::{File, OpenOptions};
+use std::path::Path;
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::StoreError;
+use crate::error::IoContext;
+
+/// A lock that is held until it is dropped.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Waits for the lock on `path`.
+    pub(crate) fn exclusive(path: &Path) -> Result<Lock, StoreError> {
+        let file = open(path)?;
+        loop {
+            match flock(&file, FlockOperation::LockExclusive) {
+                Err(rustix::io::Errno::INTR) => {}
+                result => {
+                    result.at("lock", path)?;
+                    return Ok(Lock { _file: file });
+                }
+            }
+        }
+    }
+
+    /// Takes the lock on `path` if nobody holds it.
+    pub(crate) fn try_exclusive(path: &Path) -> Result<Option<Lock>, StoreError> {
+        let file = open(path)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(Lock { _file: file })),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            Err(error) => Err(error).at("lock", path),
+        }
+    }
+}
+
+fn open(path: &Path) -> Result<File, StoreError> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .at("open", path)
+}

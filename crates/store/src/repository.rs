@@ -1,0 +1,160 @@
+//! Repositories: which names point to which manifests.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyarch_oci::{Descriptor, Digest, RepositoryName, Tag};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::IoContext;
+use crate::{Store, StoreError};
+
+impl Store {
+    /// Points a tag at a manifest, atomically, and lists the manifest in the repository.
+    pub fn tag(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        manifest: &Descriptor,
+    ) -> Result<(), StoreError> {
+        self.add_manifest(repository, manifest)?;
+        self.write_json(&self.tag_path(repository, tag), manifest)
+    }
+
+    /// What a tag points to; `None` where there is no such tag.
+    pub fn resolve(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+    ) -> Result<Option<Descriptor>, StoreError> {
+        read_json(&self.tag_path(repository, tag))
+    }
+
+    /// Removes a tag; true where there was one.
+    pub fn untag(&self, repository: &RepositoryName, tag: &Tag) -> Result<bool, StoreError> {
+        remove_file(&self.tag_path(repository, tag))
+    }
+
+    /// The tags of a repository, sorted.
+    pub fn tags(&self, repository: &RepositoryName) -> Result<Vec<Tag>, StoreError> {
+        let names = list(&self.repository_path(repository).join("tags"))?;
+        Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
+    }
+
+    /// All repositories, sorted.
+    pub fn repositories(&self) -> Result<Vec<RepositoryName>, StoreError> {
+        let names = list(&self.root().join("repositories"))?;
+        Ok(names.iter().filter_map(|name| name.replace('+', "/").parse().ok()).collect())
+    }
+
+    /// Lists a manifest (already a blob) in a repository.
+    pub fn add_manifest(
+        &self,
+        repository: &RepositoryName,
+        manifest: &Descriptor,
+    ) -> Result<(), StoreError> {
+        self.write_json(&self.manifest_path(repository, &manifest.digest), manifest)
+    }
+
+    /// The descriptor under which a repository holds a manifest.
+    pub fn manifest(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<Descriptor>, StoreError> {
+        read_json(&self.manifest_path(repository, digest))
+    }
+
+    /// All manifests of a repository, by digest.
+    pub fn manifests(&self, repository: &RepositoryName) -> Result<Vec<Descriptor>, StoreError> {
+        let folder = self.repository_path(repository).join("manifests");
+        let mut manifests = Vec::new();
+        for name in list(&folder)? {
+            manifests.extend(read_json(&folder.join(name))?);
+        }
+        Ok(manifests)
+    }
+
+    /// Takes a manifest out of a repository, with the tags that point to it; true where it was
+    /// listed. Its blob stays.
+    pub fn remove_manifest(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<bool, StoreError> {
+        for tag in self.tags(repository)? {
+            if self.resolve(repository, &tag)?.is_some_and(|found| found.digest == *digest) {
+                self.untag(repository, &tag)?;
+            }
+        }
+        remove_file(&self.manifest_path(repository, digest))
+    }
+
+    fn repository_path(&self, repository: &RepositoryName) -> PathBuf {
+        self.root().join("repositories").join(repository.as_str().replace('/', "+"))
+    }
+
+    fn tag_path(&self, repository: &RepositoryName, tag: &Tag) -> PathBuf {
+        self.repository_path(repository).join("tags").join(tag.as_str())
+    }
+
+    fn manifest_path(&self, repository: &RepositoryName, digest: &Digest) -> PathBuf {
+        let name = format!("{}-{}", digest.algorithm().name(), digest.hex());
+        self.repository_path(repository).join("manifests").join(name)
+    }
+
+    /// Writes a small JSON file of the store by rename: complete, or as it was before.
+    pub fn write_json<T: Serialize>(&self, path: &Path, value: &T) -> Result<(), StoreError> {
+        let bytes = anyarch_oci::canonical_json(value)
+            .map_err(|source| StoreError::Damaged { path: path.to_owned(), source })?;
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).at("create", folder)?;
+        }
+        let temporary = self.work().fresh("json");
+        fs::write(&temporary, bytes).at("write", &temporary)?;
+        fs::rename(&temporary, path).at("write", path)
+    }
+}
+
+/// Reads a small JSON file; `None` where there is none.
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StoreError> {
+    match fs::read(path) {
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|source| StoreError::Damaged { path: path.to_owned(), source }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).at("read", path),
+    }
+}
+
+impl Store {
+    /// Reads a small JSON file of the store; `None` where there is none.
+    pub fn read_json<T: DeserializeOwned>(&self, path: &Path) -> Result<Option<T>, StoreError> {
+        read_json(path)
+    }
+}
+
+fn remove_file(path: &Path) -> Result<bool, StoreError> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error).at("remove", path),
+    }
+}
+
+/// The file names in a folder, sorted; empty where there is no such folder.
+fn list(folder: &Path) -> Result<Vec<String>, StoreError> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error).at("read", folder),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        names.extend(entry.at("read", folder)?.file_name().into_string().ok());
+    }
+    names.sort();
+    Ok(names)
+}
