@@ -26,8 +26,11 @@ pub struct Config {
     /// When to try again.
     pub retry: RetryPolicy,
     /// Told before each wait that a retry begins with.
-    pub on_retry: Option<Arc<dyn Fn(&RetryEvent) + Send + Sync>>,
+    pub on_retry: Option<OnRetry>,
 }
+
+/// Told of a failed attempt that will be repeated.
+pub type OnRetry = Arc<dyn Fn(&RetryEvent) + Send + Sync>;
 
 /// Which certificate authorities are believed for TLS.
 #[derive(Clone, Debug, Default)]

@@ -157,8 +157,7 @@ impl HttpError {
                 }
                 _ => "the server's certificate does not fit; check the host name and any proxy".to_owned(),
             }),
-            HttpError::Tls { source, .. }
-                if matches!(source, rustls::Error::InvalidMessage(_)) =>
+            HttpError::Tls { source: rustls::Error::InvalidMessage(_), .. } =>
             {
                 Some("the server may speak plain http on this port".to_owned())
             }
@@ -177,7 +176,6 @@ impl HttpError {
             HttpError::Certificates { .. } => {
                 Some("the file must hold certificates in PEM form".to_owned())
             }
-            HttpError::Redirect { .. } => None,
             _ => None,
         }
     }

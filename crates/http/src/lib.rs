@@ -20,7 +20,7 @@ mod upload;
 mod wait;
 
 pub use client::Client;
-pub use config::{Config, Proxies, RetryEvent, RetryPolicy, Trust};
+pub use config::{Config, OnRetry, Proxies, RetryEvent, RetryPolicy, Trust};
 pub use error::HttpError;
-pub use request::{Body, Method, Request};
+pub use request::{Body, Method, Open, Request};
 pub use response::{Response, ResponseBody};
