@@ -1,0 +1,68 @@
+//! Parser directives: `# syntax=`, `# escape=` and `# check=` at the very head of the file.
+
+use crate::ast::Directives;
+use crate::diagnostic::Diagnostic;
+use crate::source::Line;
+
+/// Reads directives until a line is none; after that `# escape=` is a comment like any other.
+pub(crate) struct DirectiveReader {
+    pub(crate) directives: Directives,
+    seen: Vec<&'static str>,
+    done: bool,
+}
+
+impl DirectiveReader {
+    pub(crate) fn new() -> Self {
+        Self { directives: Directives::default(), seen: Vec::new(), done: false }
+    }
+
+    /// Looks at the next line of the file.
+    pub(crate) fn line(&mut self, line: Line<'_>, diagnostics: &mut Vec<Diagnostic>) {
+        if self.done {
+            return;
+        }
+        let line = line.trim_start();
+        let Some((key, value)) = split(line.text) else {
+            self.done = true;
+            return;
+        };
+        let name =
+            ["syntax", "escape", "check"].into_iter().find(|name| name.eq_ignore_ascii_case(key));
+        let Some(name) = name else {
+            self.done = true;
+            return;
+        };
+        if self.seen.contains(&name) {
+            let message = format!("parser directive `{name}` is given twice");
+            diagnostics.push(
+                Diagnostic::error("duplicate-directive", line.span(), message).label("second use"),
+            );
+            return;
+        }
+        self.seen.push(name);
+        match (name, value) {
+            ("syntax", value) => self.directives.syntax = Some(value.to_owned()),
+            ("check", value) => self.directives.check = Some(value.to_owned()),
+            (_, "\\") => self.directives.escape = '\\',
+            (_, "`") => self.directives.escape = '`',
+            (_, value) => {
+                let start =
+                    line.span().end - (line.text.len() - line.text.rfind(value).unwrap_or(0));
+                let message = format!("`{value}` cannot be the escape character");
+                diagnostics.push(
+                    Diagnostic::error("invalid-escape", start..start + value.len(), message)
+                        .label("must be a backslash or a backtick"),
+                );
+            }
+        }
+    }
+}
+
+/// `# key = value` to key and value.
+fn split(text: &str) -> Option<(&str, &str)> {
+    let (key, value) = text.strip_prefix('#')?.trim_start().split_once('=')?;
+    let (key, value) = (key.trim_end(), value.trim());
+    let valid = key.starts_with(|c: char| c.is_ascii_alphabetic())
+        && key.chars().all(|c| c.is_ascii_alphanumeric());
+    (valid && !value.is_empty()).then_some((key, value))
+}

@@ -1,0 +1,427 @@
+//! One logical line to one instruction.
+//!
+//! Splits the line the way the keyword asks for and checks what can be checked without knowing
+//! variables, the build context or other stages.
+
+use std::ops::Range;
+
+use crate::ast::{ArgDef, Command, Heredoc, Instruction, Kind};
+use crate::diagnostic::Diagnostic;
+use crate::flags::Flags;
+use crate::source::LogicalLine;
+use crate::span::{Span, Word};
+use crate::words::{
+    Json, Slice, Token, by_blanks, by_quotes, json_array, split_flags, split_keyword,
+};
+
+const KEYWORDS: &[&str] = &[
+    "ADD",
+    "ARG",
+    "CMD",
+    "COPY",
+    "ENTRYPOINT",
+    "ENV",
+    "EXPOSE",
+    "FROM",
+    "HEALTHCHECK",
+    "LABEL",
+    "MAINTAINER",
+    "ONBUILD",
+    "RUN",
+    "SHELL",
+    "STOPSIGNAL",
+    "USER",
+    "VOLUME",
+    "WORKDIR",
+];
+
+/// A line that was read.
+pub(crate) enum Parsed {
+    From(From),
+    Instruction(Instruction),
+}
+
+/// A `FROM` line.
+pub(crate) struct From {
+    pub(crate) base: Word,
+    pub(crate) name: Option<Word>,
+    pub(crate) platform: Option<String>,
+}
+
+/// Whether heredocs of this line are the builder's to read: RUN, COPY and ADD, not in exec form.
+pub(crate) fn takes_heredocs(line: &str) -> bool {
+    let (mut keyword, mut rest) = split_keyword(Slice::new(line));
+    if keyword.text.eq_ignore_ascii_case("ONBUILD") {
+        (keyword, rest) = split_keyword(split_flags(rest).1);
+    }
+    let takes = ["RUN", "COPY", "ADD"].iter().any(|name| keyword.text.eq_ignore_ascii_case(name));
+    takes && !matches!(json_array(split_flags(rest).1.text), Json::Strings(_))
+}
+
+/// Reads one line; `None` where it cannot be used, which is then reported.
+pub(crate) fn parse(
+    line: &LogicalLine,
+    span: Span,
+    heredocs: Vec<Heredoc>,
+    escape: char,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<Parsed> {
+    let (keyword, rest) = split_keyword(Slice::new(&line.text));
+    let mut reader = Reader { line, span, heredocs, escape, diagnostics };
+    reader.statement(keyword, rest, false)
+}
+
+/// What the readers of instructions share: the line, and where to report.
+pub(crate) struct Reader<'a> {
+    pub(crate) line: &'a LogicalLine,
+    span: Span,
+    pub(crate) heredocs: Vec<Heredoc>,
+    pub(crate) escape: char,
+    pub(crate) diagnostics: &'a mut Vec<Diagnostic>,
+}
+
+/// An instruction's name, its place, its flags and what comes after them.
+pub(crate) struct Statement<'a> {
+    pub(crate) keyword: &'static str,
+    pub(crate) at: Range<usize>,
+    pub(crate) flags: Flags,
+    pub(crate) rest: Slice<'a>,
+}
+
+impl Reader<'_> {
+    fn statement(
+        &mut self,
+        keyword: Slice<'_>,
+        rest: Slice<'_>,
+        in_onbuild: bool,
+    ) -> Option<Parsed> {
+        let at = self.line.place(keyword.range());
+        let Some(name) = KEYWORDS.iter().find(|name| name.eq_ignore_ascii_case(keyword.text))
+        else {
+            self.unknown(keyword.text, at);
+            return None;
+        };
+        if in_onbuild && matches!(*name, "ONBUILD" | "FROM" | "MAINTAINER") {
+            let message = format!("ONBUILD cannot trigger {name}");
+            self.report(
+                Diagnostic::error("onbuild-trigger", at, message).label("not allowed here"),
+            );
+            return None;
+        }
+        let (tokens, rest) = split_flags(rest);
+        let before = self.errors();
+        let flags = Flags::read(name, &tokens, self.line, self.diagnostics);
+        let statement = Statement { keyword: name, at: at.clone(), flags, rest };
+        if *name == "FROM" {
+            return self.from(&statement).map(Parsed::From);
+        }
+        let kind = self.kind(statement)?;
+        if self.errors() > before {
+            return None;
+        }
+        let tail = &self.line.text[keyword.range().end..];
+        let text = format!("{name}{}", tail.trim_end());
+        // The trigger of ONBUILD starts where its own keyword does.
+        let span = Span {
+            bytes: at.start..self.span.bytes.end.max(at.start),
+            lines: self.span.lines.clone(),
+        };
+        Some(Parsed::Instruction(Instruction { span, text, kind }))
+    }
+
+    fn kind(&mut self, statement: Statement<'_>) -> Option<Kind> {
+        Some(match statement.keyword {
+            "ARG" => Kind::Arg(self.arg(&statement)?),
+            "ENV" => Kind::Env(self.pairs(&statement)?),
+            "LABEL" => Kind::Label(self.pairs(&statement)?),
+            "RUN" => Kind::Run(self.run(&statement)?),
+            "COPY" => Kind::Copy(self.copy(&statement)?),
+            "ADD" => Kind::Add(self.add(&statement)?),
+            "WORKDIR" => Kind::Workdir(self.text(&statement)?),
+            "USER" => Kind::User(self.text(&statement)?),
+            "STOPSIGNAL" => Kind::StopSignal(self.text(&statement)?),
+            "EXPOSE" => Kind::Expose(self.expose(&statement)?),
+            "VOLUME" => Kind::Volume(self.volume(&statement)?),
+            "ENTRYPOINT" => Kind::Entrypoint(self.command(&statement)?),
+            "CMD" => Kind::Cmd(self.command(&statement)?),
+            "SHELL" => Kind::Shell(self.shell(&statement)?),
+            "HEALTHCHECK" => Kind::Healthcheck(self.healthcheck(&statement)?),
+            "ONBUILD" => Kind::OnBuild(Box::new(self.onbuild(&statement)?)),
+            _ => {
+                let name = self.text(&statement)?;
+                self.report(
+                    Diagnostic::warning(
+                        "maintainer-deprecated",
+                        statement.at.clone(),
+                        "MAINTAINER is deprecated",
+                    )
+                    .label("use a label")
+                    .hint("write `LABEL org.opencontainers.image.authors=...`"),
+                );
+                Kind::Maintainer(name)
+            }
+        })
+    }
+
+    fn unknown(&mut self, word: &str, at: Range<usize>) {
+        let diagnostic =
+            Diagnostic::error("unknown-instruction", at, format!("unknown instruction `{word}`"))
+                .label("unknown instruction")
+                .suggest(&word.to_uppercase(), KEYWORDS);
+        let hint =
+            format!("if this continues the line above, end that line with `{}`", self.escape);
+        self.report(diagnostic.hint(hint));
+    }
+
+    pub(crate) fn report(&mut self, diagnostic: Diagnostic) {
+        self.diagnostics.push(diagnostic);
+    }
+
+    fn errors(&self) -> usize {
+        self.diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).count()
+    }
+
+    /// Reports that `statement` lacks `what`.
+    pub(crate) fn missing(&mut self, statement: &Statement<'_>, what: &str) {
+        let message = format!("{} needs {what}", statement.keyword);
+        let label = format!("{what} is missing");
+        self.report(
+            Diagnostic::error("missing-argument", statement.at.clone(), message).label(label),
+        );
+    }
+
+    pub(crate) fn word(&self, token: &Token) -> Word {
+        Word { text: token.text.clone(), span: self.line.place(token.range.clone()) }
+    }
+
+    /// The rest of the line as one argument.
+    fn text(&mut self, statement: &Statement<'_>) -> Option<String> {
+        if statement.rest.text.is_empty() {
+            self.missing(statement, "an argument");
+            return None;
+        }
+        Some(statement.rest.text.to_owned())
+    }
+
+    /// The rest of the line in exec form, if it is in it. `Err` where it is an array of other
+    /// things, which is reported; a broken array is reported as a warning.
+    pub(crate) fn exec_form(
+        &mut self,
+        keyword: &str,
+        rest: Slice<'_>,
+    ) -> Result<Option<Vec<String>>, ()> {
+        match json_array(rest.text) {
+            Json::Strings(words) => Ok(Some(words)),
+            Json::OtherValues => {
+                let message = format!("the array of {keyword} may hold strings only");
+                let at = self.line.place(rest.range());
+                self.report(
+                    Diagnostic::error("json-not-strings", at, message)
+                        .label("put every word in double quotes"),
+                );
+                Err(())
+            }
+            Json::No { fault: None } => Ok(None),
+            Json::No { fault: Some(fault) } => {
+                let length = rest.text[fault..].chars().next().map_or(0, char::len_utf8);
+                let at = rest.at + fault;
+                let message = format!("{keyword} looks like the exec form, but is no valid JSON");
+                let mut diagnostic =
+                    Diagnostic::warning("json-form", self.line.place(at..at + length), message)
+                        .label("JSON ends to be valid here; the text is taken as the shell form");
+                if rest.text.contains('\'') {
+                    diagnostic = diagnostic.hint("JSON strings stand in double quotes");
+                } else if rest.text.trim_end_matches([']', ' ']).ends_with(',') {
+                    diagnostic = diagnostic.hint("JSON has no comma before the closing bracket");
+                }
+                self.report(diagnostic);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Words of an array, or between blanks.
+    pub(crate) fn list(&mut self, statement: &Statement<'_>) -> Option<(Vec<Word>, bool)> {
+        let rest = statement.rest;
+        Some(match self.exec_form(statement.keyword, rest).ok()? {
+            Some(words) => {
+                let span = self.line.place(rest.range());
+                (words.into_iter().map(|text| Word { text, span: span.clone() }).collect(), true)
+            }
+            None => (by_blanks(rest).iter().map(|token| self.word(token)).collect(), false),
+        })
+    }
+
+    /// Shell or exec form.
+    pub(crate) fn command(&mut self, statement: &Statement<'_>) -> Option<Command> {
+        if statement.rest.text.is_empty() {
+            self.missing(statement, "a command");
+            return None;
+        }
+        Some(match self.exec_form(statement.keyword, statement.rest).ok()? {
+            Some(argv) => Command::Exec(argv),
+            None => Command::Shell(statement.rest.text.to_owned()),
+        })
+    }
+
+    fn arg(&mut self, statement: &Statement<'_>) -> Option<Vec<ArgDef>> {
+        let words = by_quotes(statement.rest, self.escape);
+        if words.is_empty() {
+            self.missing(statement, "a name");
+            return None;
+        }
+        let mut definitions = Vec::new();
+        for word in words {
+            let (name, default) = match word.text.split_once('=') {
+                Some((name, default)) => (name, Some(default.to_owned())),
+                None => (word.text.as_str(), None),
+            };
+            if name.is_empty() {
+                self.blank_name(statement.keyword, &word);
+                return None;
+            }
+            definitions.push(ArgDef { name: name.to_owned(), default });
+        }
+        Some(definitions)
+    }
+
+    fn blank_name(&mut self, keyword: &str, word: &Token) {
+        let at = self.line.place(word.range.clone());
+        let message = format!("a name of {keyword} cannot be empty");
+        self.report(Diagnostic::error("blank-name", at, message).label("no name before `=`"));
+    }
+
+    /// `name=value ...`, or the old `name value`.
+    fn pairs(&mut self, statement: &Statement<'_>) -> Option<Vec<(String, String)>> {
+        let words = by_quotes(statement.rest, self.escape);
+        let Some(first) = words.first() else {
+            self.missing(statement, "a name and a value");
+            return None;
+        };
+        if !first.text.contains('=') {
+            let (name, value) = split_keyword(statement.rest);
+            if value.text.is_empty() {
+                self.missing(statement, "a value");
+                return None;
+            }
+            let at = self.line.place(name.range());
+            let message = format!("{} without `=` is the old form", statement.keyword);
+            self.report(
+                Diagnostic::warning("legacy-key-value", at, message)
+                    .label("the rest of the line is the value")
+                    .hint(format!("write `{} {}=...`", statement.keyword, name.text)),
+            );
+            return Some(vec![(name.text.to_owned(), value.text.to_owned())]);
+        }
+        let mut pairs = Vec::new();
+        for word in &words {
+            let Some((name, value)) = word.text.split_once('=') else {
+                let at = self.line.place(word.range.clone());
+                let message =
+                    format!("`{}` of {} is no `name=value`", word.text, statement.keyword);
+                self.report(
+                    Diagnostic::error("missing-equals", at, message)
+                        .label("no `=`")
+                        .hint("put a value with blanks in double quotes"),
+                );
+                return None;
+            };
+            if name.is_empty() {
+                self.blank_name(statement.keyword, word);
+                return None;
+            }
+            pairs.push((name.to_owned(), value.to_owned()));
+        }
+        Some(pairs)
+    }
+
+    fn expose(&mut self, statement: &Statement<'_>) -> Option<Vec<String>> {
+        let mut ports: Vec<String> =
+            by_blanks(statement.rest).into_iter().map(|token| token.text).collect();
+        if ports.is_empty() {
+            self.missing(statement, "a port");
+            return None;
+        }
+        ports.sort();
+        Some(ports)
+    }
+
+    fn volume(&mut self, statement: &Statement<'_>) -> Option<Vec<String>> {
+        let (words, _) = self.list(statement)?;
+        if words.is_empty() || words.iter().any(|word| word.trim().is_empty()) {
+            self.missing(statement, "a path");
+            return None;
+        }
+        Some(words.iter().map(|word| word.trim().to_owned()).collect())
+    }
+
+    fn shell(&mut self, statement: &Statement<'_>) -> Option<Vec<String>> {
+        match self.command(statement)? {
+            Command::Exec(argv) if argv.is_empty() => {
+                self.missing(statement, "a program");
+                None
+            }
+            Command::Exec(argv) => Some(argv),
+            Command::Shell(_) => {
+                let at = self.line.place(statement.rest.range());
+                self.report(
+                    Diagnostic::error("shell-not-json", at, "SHELL needs the exec form")
+                        .label("no JSON array of strings")
+                        .hint(r#"write for example `SHELL ["/bin/bash", "-c"]`"#),
+                );
+                None
+            }
+        }
+    }
+
+    fn onbuild(&mut self, statement: &Statement<'_>) -> Option<Instruction> {
+        if statement.rest.text.is_empty() {
+            self.missing(statement, "an instruction");
+            return None;
+        }
+        let (keyword, rest) = split_keyword(statement.rest);
+        match self.statement(keyword, rest, true)? {
+            Parsed::Instruction(instruction) => Some(instruction),
+            Parsed::From(_) => None,
+        }
+    }
+
+    fn from(&mut self, statement: &Statement<'_>) -> Option<From> {
+        let words = by_blanks(statement.rest);
+        let (base, name) = match &words[..] {
+            [] => {
+                self.missing(statement, "a base image");
+                return None;
+            }
+            [base] => (base, None),
+            [base, r#as, name] if r#as.text.eq_ignore_ascii_case("as") => (base, Some(name)),
+            [_, second, ..] => {
+                let at = self.line.place(second.range.start..statement.rest.range().end);
+                self.report(
+                    Diagnostic::error(
+                        "too-many-arguments",
+                        at,
+                        "FROM takes one argument, or three with AS",
+                    )
+                    .label("not `AS name`"),
+                );
+                return None;
+            }
+        };
+        let name = name.map(|token| {
+            let mut word = self.word(token);
+            word.text = word.text.to_lowercase();
+            let valid = word.starts_with(|c: char| c.is_ascii_lowercase())
+                && word.chars().all(|c| matches!(c, 'a'..='z' | '0'..='9' | '-' | '_' | '.'));
+            if !valid {
+                let message = format!("`{}` cannot be the name of a stage", token.text);
+                self.report(
+                    Diagnostic::error("invalid-stage-name", word.span.clone(), message)
+                        .label("must be letters, digits, `-`, `_` and `.`, with a letter first"),
+                );
+            }
+            word
+        });
+        Some(From { base: self.word(base), name, platform: statement.flags.text("platform") })
+    }
+}
