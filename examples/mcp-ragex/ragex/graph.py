@@ -72,7 +72,10 @@ class Builder:
 
 
 def sentence_encoder(config: Mapping[str, Any], weights: Mapping[str, Tensor], weights_file: str) -> ModelProto:
-    """The graph from `input_ids` and `attention_mask` (int64, batch × tokens) to `embedding` (float32, batch × size)."""
+    """The graph from `input_ids` and `attention_mask` to `embedding`.
+
+    The inputs are int64, batch × tokens; the output is float32, batch × size, in rows of length 1.
+    """
     if config.get("hidden_act") != "gelu" or config.get("position_embedding_type", "absolute") != "absolute":
         raise RagexError("the model is not a BERT with gelu and absolute positions, the only kind ragex can describe")
     hidden, heads = int(config["hidden_size"]), int(config["num_attention_heads"])
@@ -98,14 +101,13 @@ def sentence_encoder(config: Mapping[str, Any], weights: Mapping[str, Tensor], w
 
     for index in range(int(config["num_hidden_layers"])):
         layer = f"encoder.layer.{index}"
-
-        def by_head(part: str) -> str:
-            projected = graph.dense(rows, f"{layer}.attention.self.{part}")
-            return graph.node("Reshape", projected, heads_shape)
-
-        query = graph.node("Transpose", by_head("query"), perm=[0, 2, 1, 3])
-        key = graph.node("Transpose", by_head("key"), perm=[0, 2, 3, 1])
-        value = graph.node("Transpose", by_head("value"), perm=[0, 2, 1, 3])
+        query, key, value = (
+            graph.node("Reshape", graph.dense(rows, f"{layer}.attention.self.{part}"), heads_shape)
+            for part in ("query", "key", "value")
+        )
+        query = graph.node("Transpose", query, perm=[0, 2, 1, 3])
+        key = graph.node("Transpose", key, perm=[0, 2, 3, 1])
+        value = graph.node("Transpose", value, perm=[0, 2, 1, 3])
         scores = graph.node("Mul", graph.node("MatMul", query, key), graph.constant((hidden // heads) ** -0.5))
         attention = graph.node("Softmax", graph.node("Add", scores, penalty), axis=-1)
         mixed = graph.node("Transpose", graph.node("MatMul", attention, value), perm=[0, 2, 1, 3])

@@ -65,7 +65,8 @@ class Index:
         unknown = [digest for digest in passages if digest not in self._known]
         for start in range(0, len(unknown), BATCH * 8):
             part = unknown[start : start + BATCH * 8]
-            self._known.update(zip(part, self._encoder.encode([passages[digest] for digest in part])))
+            vectors = self._encoder.encode([passages[digest] for digest in part])
+            self._known.update(zip(part, vectors, strict=True))
             if len(unknown) > BATCH * 8:
                 print(f"ragex: read {start + len(part)} of {len(unknown)} passages", file=sys.stderr)
         stale = self._known.keys() - passages.keys()
@@ -120,7 +121,7 @@ def _read_cache(file: Path | None, size: int) -> dict[str, numpy.ndarray]:
             digests, vectors, model = data["digests"], data["vectors"], str(data["model"])
         if model != MODEL_NAME or vectors.shape != (len(digests), size) or vectors.dtype != numpy.float32:
             raise ValueError("it was written for another model")
-        return dict(zip(map(str, digests), vectors))
+        return dict(zip(map(str, digests), vectors, strict=True))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as cause:
         print(f"ragex: not using the cache {file}: {cause}", file=sys.stderr)
         return {}

@@ -11,6 +11,7 @@ import subprocess
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from .errors import RagexError
 
@@ -83,12 +84,12 @@ def search(root: Path, pattern: str, glob: str | None, ignore_case: bool, limit:
     return Matches(found, truncated)
 
 
-def _match(data: dict) -> Match:
+def _match(data: dict[str, Any]) -> Match:
     text = _text(data["lines"]).rstrip("\r\n")
     return Match(_text(data["path"]).removeprefix("./"), data["line_number"], text[:SNIPPET])
 
 
-def _text(value: dict) -> str:
+def _text(value: dict[str, str]) -> str:
     """ripgrep writes what is not UTF-8 in base64."""
     if "text" in value:
         return value["text"]

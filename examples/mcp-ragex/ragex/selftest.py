@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def selftest(encoder: Encoder) -> int:
         for file in sorted(SOURCE.glob("*.py")):
             if file.name != Path(__file__).name:
                 shutil.copyfile(file, root / file.name)
-        checks = (
+        checks: tuple[tuple[str, Callable[[], str]], ...] = (
             ("search by meaning", lambda: _by_meaning(root, encoder)),
             ("search by pattern", lambda: _by_pattern(root)),
             ("MCP conversation", lambda: _conversation(root, Path(directory) / "cache")),
@@ -82,15 +83,18 @@ def _by_meaning(root: Path, encoder: Encoder) -> str:
 
 def _by_pattern(root: Path) -> str:
     matches = ripgrep.search(root, PATTERN, "*.py", ignore_case=False, limit=10).found
-    _expect([match.path for match in matches] == [PATTERN_FILE], f"expected one match in {PATTERN_FILE}, found {matches}")
+    _expect(
+        [match.path for match in matches] == [PATTERN_FILE], f"expected one match in {PATTERN_FILE}, found {matches}"
+    )
     return f"{PATTERN!r} found {matches[0].path}:{matches[0].line}"
 
 
 def _conversation(root: Path, cache: Path) -> str:
     """Starts a server on `root` and talks to it as a client does."""
     arguments = {"query": CALL_QUESTION, "limit": 3}
-    requests = [
-        {"id": 1, "method": "initialize", "params": {"protocolVersion": VERSIONS[0], "capabilities": {}}},
+    client = {"protocolVersion": VERSIONS[0], "capabilities": {}, "clientInfo": {"name": "selftest", "version": "0"}}
+    requests: list[dict[str, Any]] = [
+        {"id": 1, "method": "initialize", "params": client},
         {"method": "notifications/initialized"},
         {"id": 2, "method": "ping"},
         {"id": 3, "method": "tools/list"},
@@ -99,7 +103,6 @@ def _conversation(root: Path, cache: Path) -> str:
         {"id": 6, "method": "tools/call", "params": {"name": "search_regex", "arguments": {"pattern": "("}}},
         {"id": 7, "method": "no/such/method"},
     ]
-    requests[0]["params"]["clientInfo"] = {"name": "selftest", "version": "0"}
     text = "".join(json.dumps({"jsonrpc": "2.0", **request}) + "\n" for request in requests)
     command = [sys.executable, "-m", "ragex", "serve", str(root)]
     environment = _environment(cache)

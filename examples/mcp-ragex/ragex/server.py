@@ -123,7 +123,7 @@ class Server:
         }
 
     def _call_tool(self, params: Message) -> Message:
-        """A tool's answer. What is wrong with its arguments, or fails in it, is an answer too, for the model to read."""
+        """A tool's answer. Wrong arguments and failures are answers too, for the model to read."""
         name, arguments = params.get("name"), params.get("arguments", {})
         if not isinstance(name, str) or name not in self._tools:
             raise ProtocolError(INVALID_PARAMS, f"unknown tool {name!r}")

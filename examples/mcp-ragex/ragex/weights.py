@@ -32,6 +32,8 @@ def read_header(path: Path) -> dict[str, Tensor]:
             if size > MAX_HEADER:
                 raise ValueError(f"header of {size} bytes")
             header = json.loads(file.read(size))
+        if not isinstance(header, dict):
+            raise ValueError("the header is not a JSON object")
         tensors = {}
         for name, entry in header.items():
             if name == "__metadata__":
@@ -39,5 +41,5 @@ def read_header(path: Path) -> dict[str, Tensor]:
             begin, end = entry["data_offsets"]
             tensors[name] = Tensor(entry["dtype"], tuple(entry["shape"]), 8 + size + begin, end - begin)
         return tensors
-    except (OSError, ValueError, KeyError, TypeError, struct.error) as cause:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, struct.error) as cause:
         raise RagexError(f"cannot read the weights {path}: {cause}") from cause
