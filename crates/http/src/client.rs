@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use tokio::runtime::{Handle, Runtime};
@@ -10,7 +10,7 @@ use url::Url;
 
 use crate::resolve::SystemResolver;
 use crate::response::{Response, ResponseBody};
-use crate::retry::{is_transient_status, retry_after};
+use crate::retry::is_transient_status;
 use crate::trust::tls_config;
 use crate::upload::Upload;
 use crate::wait::wait;
@@ -75,11 +75,18 @@ impl Client {
         &self.inner.config.retry
     }
 
-    /// Waits before another attempt at something longer than one exchange, and tells `on_retry`.
-    /// False where there is to be no further attempt.
-    pub fn pause(&self, attempt: u32, error: &HttpError, url: &str) -> bool {
-        let Some(delay) = self.inner.config.retry.delay(attempt, None) else { return false };
-        self.announce(url, describe(error), attempt, delay);
+    /// Waits before attempt number `attempt` + 1 at something longer than one exchange, and tells
+    /// `on_retry`. `asked` is the server's wish, see [`Response::retry_after`]. False, without a
+    /// wait, where there is to be no further attempt.
+    pub fn pause(
+        &self,
+        attempt: u32,
+        reason: &dyn Error,
+        asked: Option<Duration>,
+        url: &str,
+    ) -> bool {
+        let Some(delay) = self.inner.config.retry.delay(attempt, asked) else { return false };
+        self.announce(url, describe(reason), attempt, delay);
         std::thread::sleep(delay);
         true
     }
@@ -127,12 +134,9 @@ impl Client {
             let outcome = self.once(&url, request);
             let (reason, asked) = match &outcome {
                 Ok(response) if is_transient_status(response.status) => {
-                    let asked = response
-                        .header("retry-after")
-                        .and_then(|value| retry_after(value, SystemTime::now()));
-                    (format!("answered {}", response.status), asked)
+                    (format!("answered {}", response.status), response.retry_after())
                 }
-                Err(error) if error.is_transient() => (describe(error), None),
+                Err(error) if error.is_transient() => (describe(&error), None),
                 _ => return outcome,
             };
             let delay = if request.retry { policy.delay(attempt, asked) } else { None };
@@ -232,7 +236,7 @@ fn shown(url: &Url) -> String {
     url.into()
 }
 
-fn describe(error: &HttpError) -> String {
+fn describe(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

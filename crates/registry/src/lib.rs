@@ -1,1 +1,16 @@
-//! Distribution-spec client and embedded registry server
+//! A distribution-spec client, and the embedded registry over the host's content store.
+//!
+//! [`RegistryClient`] turns references into verified manifests and blobs, and pushes content that a
+//! registry does not have yet; `server` serves a store to any client. Both speak distribution-spec
+//! 1.1, with OCI and Docker media types.
+//!
+//! Depends on `oci`, `store`, `http`, and hyper for the server. Must never know steps, plans,
+//! terminals or where credentials are kept: those come through [`Authenticator`].
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod client;
+
+pub use client::{
+    Anonymous, Authenticator, Credentials, ErrorInfo, Failure, PulledBlob, RegistryClient,
+    RegistryDestination, RegistryError, Repository,
+};

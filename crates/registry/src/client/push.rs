@@ -1,0 +1,120 @@
+//! Blobs into a registry (distribution-spec, "Pushing Blobs"): nothing where it is there, a mount
+//! where another repository has it, else one streaming PUT.
+//!
+//! Chunked uploads are left out: registries disagree about them, and all take one PUT.
+
+use std::io::{self, Read};
+
+use anyarch_http::{Body, Method, Response};
+use anyarch_oci::{Descriptor, PushedBlob, RepositoryName};
+use url::Url;
+
+use super::error::{Failure, RegistryError};
+use super::exchange::{RegistryClient, refused};
+use super::host::Repository;
+use super::token::Scopes;
+
+struct Push<'a> {
+    repository: &'a Repository,
+    blob: &'a Descriptor,
+    mount_from: Option<&'a RepositoryName>,
+    open: &'a dyn Fn() -> io::Result<Box<dyn Read + Send>>,
+    progress: &'a dyn Fn(u64),
+}
+
+impl RegistryClient {
+    /// Makes a blob be in a repository. `mount_from` names a repository of the same registry that
+    /// has it, where the caller knows one. An upload that breaks off begins anew, with `open` called
+    /// again; `progress` is told the bytes sent so far in the current try.
+    pub fn push_blob(
+        &self,
+        repository: &Repository,
+        blob: &Descriptor,
+        open: &dyn Fn() -> io::Result<Box<dyn Read + Send>>,
+        mount_from: Option<&RepositoryName>,
+        progress: &dyn Fn(u64),
+    ) -> Result<PushedBlob, RegistryError> {
+        let push = Push { repository, blob, mount_from, open, progress };
+        let mut attempt = 1;
+        loop {
+            let failure = match self.push_blob_once(&push) {
+                Ok(pushed) => return Ok(pushed),
+                Err(failure) => failure,
+            };
+            let asked = match &failure {
+                Failure::Answer { retry_after, .. } => *retry_after,
+                _ => None,
+            };
+            let shown = format!("{repository}@{}", blob.digest);
+            if !failure.may_restart() || !self.http.pause(attempt, &failure, asked, &shown) {
+                return Err(failure.during(format!("push blob {} to {repository}", blob.digest)));
+            }
+            attempt += 1;
+        }
+    }
+
+    fn push_blob_once(&self, push: &Push<'_>) -> Result<PushedBlob, Failure> {
+        let Push { repository, blob, .. } = push;
+        let scopes = Scopes::of(&repository.name, "pull,push");
+        if let Some(length) = self.head_blob(repository, &blob.digest, &scopes)? {
+            return match length {
+                Some(actual) if actual != blob.size => {
+                    Err(Failure::Size { expected: blob.size, actual })
+                }
+                _ => Ok(PushedBlob::Existed),
+            };
+        }
+        let response = self.begin_upload(push, &scopes)?;
+        match response.status {
+            201 => return Ok(PushedBlob::Mounted),
+            202 => {}
+            _ => return Err(refused(Method::Post, response)),
+        }
+        let mut session = location(&response)?;
+        session.query_pairs_mut().append_pair("digest", &blob.digest.to_string());
+        let response =
+            self.exchange(&repository.registry, &scopes, Method::Put, &session, |request| {
+                let body =
+                    Body::Stream { length: blob.size, open: push.open, progress: push.progress };
+                request
+                    .header("content-type", "application/octet-stream")
+                    .body(body)
+                    .without_retry()
+            })?;
+        match response.status {
+            201 | 204 => Ok(PushedBlob::Uploaded(blob.size)),
+            _ => Err(refused(Method::Put, response)),
+        }
+    }
+
+    /// Asks for a mount where there is something to mount from, else for an upload session. A
+    /// registry that does not mount opens a session in the same answer.
+    fn begin_upload(&self, push: &Push<'_>, scopes: &Scopes) -> Result<Response, Failure> {
+        let Repository { registry, name } = push.repository;
+        let plain = self.url(registry, &format!("/v2/{name}/blobs/uploads/"))?;
+        if let Some(from) = push.mount_from {
+            let mut url = plain.clone();
+            url.query_pairs_mut()
+                .append_pair("mount", &push.blob.digest.to_string())
+                .append_pair("from", from.as_str());
+            let both = scopes.clone().and(from, "pull");
+            match self.exchange(registry, &both, Method::Post, &url, |r| r) {
+                // The other repository may be closed to us; this one need not be.
+                Ok(response) if response.status == 403 => {}
+                Err(Failure::Unauthorized { .. }) => {}
+                outcome => return outcome,
+            }
+        }
+        self.exchange(registry, scopes, Method::Post, &plain, |r| r)
+    }
+}
+
+/// Where an upload goes on, which may be named relative to the request.
+fn location(response: &Response) -> Result<Url, Failure> {
+    let value = response
+        .header("location")
+        .ok_or_else(|| Failure::Protocol("an upload session has no Location".to_owned()))?;
+    Url::parse(&response.url)
+        .and_then(|base| base.join(value))
+        .map_err(|error| Failure::Protocol(format!("Location `{value}`: {error}")))
+}
