@@ -2,8 +2,8 @@
 //!
 //! [`parse`] takes the text apart and [`check`] finds out what it means; [`read`] does both. From a
 //! plan, [`target`] and [`publish`] turn names on the command line into tiers of members, and
-//! [`tags`] names what was built. [`json_schema`] describes the file to editors.
-
+//! [`tags`] names what was built. [`json_schema`] describes the file to editors, and [`init`] writes
+//! one from existing Dockerfiles.
 //!
 //! Depends on the names of `anyarch-oci`, a TOML parser that keeps places, and minijinja for tag
 //! templates. Never knows disks, networks, environment variables or terminals: the caller reads the
@@ -12,6 +12,7 @@
 mod check;
 mod diagnostic;
 mod file;
+pub mod init;
 mod names;
 mod plan;
 mod platforms;
