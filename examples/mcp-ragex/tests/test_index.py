@@ -55,6 +55,14 @@ class IndexTest(unittest.TestCase):
         self.assertEqual(index.refresh(), Refreshed(1, 1, 0))
         self.assertEqual([hit.chunk.path for hit in index.nearest("currency exchange", 5)], ["mail.py"])
 
+    def test_what_is_gone_is_forgotten_so_that_the_cache_does_not_grow(self) -> None:
+        index = self.open()
+        index.refresh()
+        (self.root / "money.py").unlink()
+        index.refresh()
+        (self.root / "money.py").write_text(FILES["money.py"])
+        self.assertEqual(index.refresh(), Refreshed(2, 2, 1))
+
     def test_a_second_process_reads_nothing_again(self) -> None:
         self.open().refresh()
         self.assertEqual(self.open().refresh(), Refreshed(2, 2, 0))
@@ -87,7 +95,7 @@ class IndexTest(unittest.TestCase):
         self.assertIn("cannot keep the index", said.getvalue())
 
     def test_binary_foreign_and_huge_files_are_left_out(self) -> None:
-        (self.root / "image.bin").write_bytes(b"\x89PNG\0")
+        (self.root / "image.bin").write_bytes(b"PNG\0text")
         (self.root / "latin.txt").write_bytes(b"caf\xe9")
         (self.root / "huge.txt").write_bytes(b"x" * (MAX_FILE + 1))
         self.assertEqual(self.open().refresh().files, 2)

@@ -145,7 +145,10 @@ class Protocol(unittest.TestCase):
 
 class Process(unittest.TestCase):
     def run_ragex(self, *arguments: str, text: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "ragex", *arguments]
+        return self.run_python("-m", "ragex", *arguments, text=text, **environment)
+
+    def run_python(self, *arguments: str, text: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, *arguments]
         top = str(Path(__file__).resolve().parent.parent)
         env = {**os.environ, "PYTHONPATH": top, **environment}
         return subprocess.run(command, input=text, capture_output=True, text=True, env=env, timeout=300, check=False)
@@ -171,6 +174,21 @@ class Process(unittest.TestCase):
         (result,) = replies[1]["result"]["structuredContent"]["results"]
         self.assertEqual((result["path"], result["start_line"], result["name"]), ("tax.py", 1, "vat"))
         self.assertIn("cannot keep the index", done.stderr)
+
+    def test_what_a_library_prints_goes_to_standard_error(self) -> None:
+        chatty = (
+            "import os, sys, ragex.__main__ as main\n"
+            "class Chatty(main.Server):\n"
+            "    def answer(self, line):\n"
+            "        os.write(1, b'hello from C\\n')\n"
+            "        print('hello from Python', flush=True)\n"
+            "        return super().answer(line)\n"
+            "main.Server = Chatty\n"
+            "sys.exit(main.main(['serve', '/']))\n"
+        )
+        done = self.run_python("-c", chatty, text='{"jsonrpc":"2.0","id":1,"method":"ping"}\n')
+        self.assertEqual(json.loads(done.stdout), {"jsonrpc": "2.0", "id": 1, "result": {}})
+        self.assertEqual(done.stderr, "hello from C\nhello from Python\n")
 
     def test_exit_status_and_message_of_a_failure(self) -> None:
         done = self.run_ragex("serve", "/nonexistent")
