@@ -184,9 +184,9 @@ impl Reader<'_> {
     /// Reports that `statement` lacks `what`.
     pub(crate) fn missing(&mut self, statement: &Statement<'_>, what: &str) {
         let message = format!("{} needs {what}", statement.keyword);
-        let label = format!("{what} is missing");
         self.report(
-            Diagnostic::error("missing-argument", statement.at.clone(), message).label(label),
+            Diagnostic::error("missing-argument", statement.at.clone(), message)
+                .label("too few arguments"),
         );
     }
 
@@ -228,7 +228,7 @@ impl Reader<'_> {
                 let message = format!("{keyword} looks like the exec form, but is no valid JSON");
                 let mut diagnostic =
                     Diagnostic::warning("json-form", self.line.place(at..at + length), message)
-                        .label("JSON ends to be valid here; the text is taken as the shell form");
+                        .label("not JSON from here on; the text is taken as the shell form");
                 if rest.text.contains('\'') {
                     diagnostic = diagnostic.hint("JSON strings stand in double quotes");
                 } else if rest.text.trim_end_matches([']', ' ']).ends_with(',') {

@@ -155,7 +155,8 @@ impl Parser {
             meta_args: Vec::new(),
             stages: Vec::new(),
         };
-        let mut orphan_reported = false;
+        // After a FROM that could not be read, what follows is no mistake of its own.
+        let mut orphan_reported = self.broken;
         let empty = self.items.is_empty() && !self.broken;
         for (item, span) in self.items {
             match (item, file.stages.last_mut()) {
@@ -197,7 +198,7 @@ impl Parser {
                 )
                 .label("empty"),
             );
-        } else if file.stages.is_empty() && !orphan_reported && !self.broken {
+        } else if file.stages.is_empty() && !orphan_reported {
             let end = text.trim_end().len();
             diagnostics.push(
                 Diagnostic::error("from-missing", end..end, "the Dockerfile has no FROM")
