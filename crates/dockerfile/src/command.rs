@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use crate::ast::{Add, Command, Copy, Healthcheck, Heredoc};
+use crate::csv::fields;
 use crate::diagnostic::Diagnostic;
 use crate::heredoc;
 use crate::instruction::{Reader, Statement};
 use crate::lexer::Lexer;
-use crate::mount::{Mount, fields};
+use crate::mount::Mount;
 use crate::run::{Device, Network, Run, Security};
 use crate::span::Word;
 use crate::units::{parse_bool, parse_duration};

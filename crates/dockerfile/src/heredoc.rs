@@ -1,7 +1,8 @@
 //! Finds the heredocs of an instruction's line and reads their bodies.
 
 use crate::ast::Heredoc;
-use crate::lexer::{ExpandError, Lexer};
+use crate::expand_error::ExpandError;
+use crate::lexer::Lexer;
 use crate::source::{Line, Lines};
 
 /// Reads one word as the opening of a heredoc (`<<EOF`, `3<<-"EOF"`), with an empty body.

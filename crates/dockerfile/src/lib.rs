@@ -13,10 +13,13 @@
 //! - [`path_match`]: the wildcards of COPY and ADD sources.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod arguments;
 mod ast;
 mod command;
+mod csv;
 mod diagnostic;
 mod directive;
+mod expand_error;
 mod flags;
 mod glob;
 mod heredoc;
@@ -24,6 +27,7 @@ mod ignore;
 mod instruction;
 mod lexer;
 mod mount;
+mod mount_error;
 mod parser;
 mod pattern;
 mod run;
@@ -37,10 +41,12 @@ pub use ast::{
     Stage,
 };
 pub use diagnostic::{Diagnostic, Severity};
+pub use expand_error::{ExpandError, ExpandReason};
 pub use glob::{PatternError, path_match};
 pub use ignore::{IgnoreError, IgnoreFile};
-pub use lexer::{ExpandError, ExpandReason, Lexer, Lookup};
-pub use mount::{Mount, MountError, MountKind, MountProblem, ResolvedMount, Sharing};
+pub use lexer::{Lexer, Lookup};
+pub use mount::{Mount, MountKind, ResolvedMount, Sharing};
+pub use mount_error::{MountError, MountProblem};
 pub use parser::{parse, parse_trigger};
 pub use pattern::PatternSyntaxError;
 pub use run::{Device, Invocation, Network, Run, SCRIPT_DIRECTORY, ScriptFile, Security};

@@ -5,31 +5,12 @@
 
 use std::ops::Range;
 
+use crate::csv::fields;
 use crate::diagnostic::closest;
-use crate::lexer::{ExpandError, Lexer, Lookup};
+use crate::expand_error::ExpandError;
+use crate::lexer::{Lexer, Lookup};
+use crate::mount_error::{KEYS, MountError, MountProblem};
 use crate::units::{parse_bool, parse_size};
-
-const KEYS: &[&str] = &[
-    "type",
-    "from",
-    "source",
-    "src",
-    "target",
-    "dst",
-    "destination",
-    "readonly",
-    "ro",
-    "readwrite",
-    "rw",
-    "id",
-    "sharing",
-    "required",
-    "size",
-    "mode",
-    "uid",
-    "gid",
-    "env",
-];
 
 /// A `--mount` flag as written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,87 +97,6 @@ pub enum Sharing {
 impl Sharing {
     const ALL: [(&'static str, Self); 3] =
         [("shared", Self::Shared), ("private", Self::Private), ("locked", Self::Locked)];
-}
-
-/// A mount that cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("cannot use `--mount={mount}`: {problem}")]
-pub struct MountError {
-    /// The flag's value.
-    pub mount: String,
-    /// The bytes of the value that are at fault.
-    pub field: Range<usize>,
-    /// What is wrong.
-    #[source]
-    pub problem: MountProblem,
-}
-
-/// What is wrong with a mount.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum MountProblem {
-    /// The value is not a list of fields: a quote is missing or out of place.
-    #[error("quotes do not match")]
-    Quotes,
-    /// A key that no mount has.
-    #[error("unknown key `{key}`")]
-    UnknownKey {
-        /// The key.
-        key: String,
-        /// The key that may be meant.
-        suggestion: Option<&'static str>,
-    },
-    /// A key without a value.
-    #[error("`{0}` needs a value")]
-    MissingValue(String),
-    /// A value that the key does not take.
-    #[error("`{value}` is no value for `{key}`")]
-    InvalidValue {
-        /// The key.
-        key: String,
-        /// The value, expanded.
-        value: String,
-        /// The value that may be meant.
-        suggestion: Option<&'static str>,
-    },
-    /// A key that mounts of this type do not have.
-    #[error("`{key}` does not apply to a {kind} mount")]
-    NotForKind {
-        /// The key.
-        key: &'static str,
-        /// The mount's type.
-        kind: &'static str,
-    },
-    /// A secret without a name.
-    #[error("a secret mount needs `id`, `source` or `target`")]
-    UnnamedSecret,
-    /// A secret with two names.
-    #[error("a secret mount takes `id` or `source`, not both")]
-    TwoNames,
-    /// A variable in `from`.
-    #[error("`from` takes no variables")]
-    VariableInFrom,
-    /// A value cannot be expanded.
-    #[error(transparent)]
-    Expand(ExpandError),
-}
-
-impl MountError {
-    /// What a person can do about it.
-    pub fn hint(&self) -> Option<String> {
-        match &self.problem {
-            MountProblem::UnknownKey { suggestion: Some(word), .. }
-            | MountProblem::InvalidValue { suggestion: Some(word), .. } => {
-                Some(format!("did you mean `{word}`?"))
-            }
-            MountProblem::UnknownKey { .. } => Some(format!("the keys are {}", KEYS.join(", "))),
-            MountProblem::VariableInFrom => Some(
-                "name the image in a stage (`FROM $IMAGE AS name`) and mount from that stage"
-                    .to_owned(),
-            ),
-            MountProblem::Expand(error) => error.hint(),
-            _ => None,
-        }
-    }
 }
 
 impl Mount {
@@ -348,47 +248,6 @@ fn check_kind(mount: &ResolvedMount) -> Result<(), (Option<&'static str>, MountP
         }
     }
     Ok(())
-}
-
-/// Splits a list at commas; a field in double quotes may hold commas and doubled quotes.
-/// Each field comes with the bytes it was written in. `None` where quotes are out of place.
-pub(crate) fn fields(text: &str) -> Option<Vec<(String, Range<usize>)>> {
-    let mut fields = Vec::new();
-    let mut at = 0;
-    loop {
-        let rest = &text[at..];
-        let (field, length) = if let Some(quoted) = rest.strip_prefix('"') {
-            let mut field = String::new();
-            let mut used = 1;
-            let mut pieces = quoted;
-            loop {
-                let (piece, after) = pieces.split_once('"')?;
-                field.push_str(piece);
-                used += piece.len() + 1;
-                match after.strip_prefix('"') {
-                    Some(after) => {
-                        field.push('"');
-                        used += 1;
-                        pieces = after;
-                    }
-                    None => break (field, used),
-                }
-            }
-        } else {
-            let length = rest.find(',').unwrap_or(rest.len());
-            if rest[..length].contains('"') {
-                return None;
-            }
-            (rest[..length].to_owned(), length)
-        };
-        fields.push((field, at..at + length));
-        at += length;
-        match text[at..].chars().next() {
-            None => return Some(fields),
-            Some(',') => at += 1,
-            Some(_) => return None,
-        }
-    }
 }
 
 #[cfg(test)]
