@@ -14,16 +14,31 @@
 //! Specifications: image-spec 1.1 `layer.md`; POSIX.1-2017 pax interchange format; RFC 1951, 1952.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod apply;
 pub mod archive;
+mod blocks;
+mod change;
+pub mod copy;
+pub mod decode;
 mod dir;
 mod error;
+mod extract;
+pub mod gzip;
 mod metadata;
 mod mode;
+mod pending;
 mod root;
+pub mod tree;
+mod unpacked;
+mod write;
 mod xattr;
 
+pub use apply::{Applied, ApplyOptions, apply_layer};
+pub use blocks::Summary;
 pub use error::LayerError;
+pub use extract::{Decision, Devices, Existing, ExtractOptions, Extracted, Extractor};
 pub use metadata::{Kind, Metadata, Time};
 pub use mode::{ModeChange, ModeChangeError};
 pub use root::Root;
+pub use write::{Compression, LayerOptions, WrittenLayer, write_layer};
 pub use xattr::Xattrs;

@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn the_length_counts_itself() {
-        assert_eq!(record(b"path", b"x"), b"10 path=x\n");
+        assert_eq!(record(b"path", b"x"), b"9 path=x\n");
         assert_eq!(record(b"path", &[b'x'; 90]).len(), 99);
         assert_eq!(record(b"path", &[b'x'; 91]).len(), 101);
         let both = [record(b"a", b"1"), record(b"b", b"=\n")].concat();

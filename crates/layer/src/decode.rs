@@ -1,0 +1,83 @@
+//! Compressed bytes to plain ones; the format is told by the first bytes.
+
+use std::io::{self, BufRead, BufReader, Read};
+
+/// A compression format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Not compressed, or not in a known way.
+    Plain,
+    /// gzip, one member or several.
+    Gzip,
+    /// Zstandard, one frame or several.
+    Zstd,
+    /// xz, one stream or several.
+    Xz,
+    /// bzip2, one stream.
+    Bzip2,
+}
+
+impl Format {
+    /// The format's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Plain => "no compression",
+            Format::Gzip => "gzip",
+            Format::Zstd => "zstd",
+            Format::Xz => "xz",
+            Format::Bzip2 => "bzip2",
+        }
+    }
+
+    /// Tells the format from the first bytes of a file (six suffice).
+    pub fn detect(start: &[u8]) -> Format {
+        match start {
+            [0x1f, 0x8b, ..] => Format::Gzip,
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Format::Zstd,
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Format::Xz,
+            [b'B', b'Z', b'h', b'1'..=b'9', ..] => Format::Bzip2,
+            _ => Format::Plain,
+        }
+    }
+}
+
+/// Most memory that an xz stream may ask for, in KiB: twice what `xz -9` needs.
+const XZ_MEMORY: u32 = 128 * 1024;
+const BUFFER: usize = 256 * 1024;
+
+/// A reader of the plain bytes of `input`, and the format it was in.
+pub fn decode<'a>(input: impl Read + Send + 'a) -> io::Result<(Format, Box<dyn Read + Send + 'a>)> {
+    let mut input = BufReader::with_capacity(BUFFER, Prefetch::new(input)?);
+    let format = Format::detect(input.fill_buf()?);
+    let plain: Box<dyn Read + Send + 'a> = match format {
+        Format::Plain => Box::new(input),
+        Format::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(input)),
+        Format::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(input)?),
+        Format::Xz => Box::new(lzma_rust2::XzReader::new_mem_limit(input, true, XZ_MEMORY)),
+        Format::Bzip2 => Box::new(bzip2_rs::DecoderReader::new(input)),
+    };
+    Ok((format, plain))
+}
+
+/// Gives the first bytes in one piece, whatever pieces the input comes in.
+struct Prefetch<R> {
+    start: io::Cursor<Vec<u8>>,
+    rest: R,
+}
+
+impl<R: Read> Prefetch<R> {
+    fn new(mut rest: R) -> io::Result<Prefetch<R>> {
+        let mut start = Vec::new();
+        rest.by_ref().take(6).read_to_end(&mut start)?;
+        Ok(Prefetch { start: io::Cursor::new(start), rest })
+    }
+}
+
+impl<R: Read> Read for Prefetch<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.start.read(buffer)? {
+            0 => self.rest.read(buffer),
+            got => Ok(got),
+        }
+    }
+}

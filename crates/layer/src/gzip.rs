@@ -1,0 +1,134 @@
+//! Bytes to gzip, on any number of threads, always the same bytes.
+//!
+//! The input is cut into blocks of 1 MiB. Each is deflated on its own, with the 32 KiB before it as
+//! preset dictionary, and ends in a sync flush at a byte boundary; an empty last block and the
+//! combined CRC close the one gzip member. The header says no name, no time and system 255, so the
+//! output depends on the input, [`LEVEL`] and the deflate library alone; a golden test pins it.
+
+use std::io::{self, Read, Write};
+
+use flate2::{Compress, Compression, FlushCompress, Status};
+
+use crate::blocks::{self, Codec, Summary};
+use crate::error::LayerError;
+
+/// Size of a block in bytes.
+pub const BLOCK: usize = 1 << 20;
+/// The deflate level; chosen by measuring (see `benches/gzip.rs`).
+pub const LEVEL: u32 = 4;
+
+/// How far deflate looks back.
+const WINDOW: usize = 32 * 1024;
+pub(crate) const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+/// An empty block with fixed codes that is marked as the last one.
+const LAST_BLOCK: [u8; 2] = [3, 0];
+
+/// Compresses `input` into `out` with `threads` compressing threads and two more for hashing.
+pub fn compress(
+    input: &mut dyn Read,
+    out: &mut (dyn Write + Send),
+    threads: usize,
+) -> Result<Summary, LayerError> {
+    let ((), summary) =
+        blocks::compress(Codec::Gzip { level: LEVEL }, threads, out, None, |writer| {
+            io::copy(input, writer).map(|_| ()).map_err(|source| LayerError::Read { source })
+        })?;
+    Ok(summary)
+}
+
+/// The state of one compressing thread.
+pub(crate) struct Deflater(Compress);
+
+impl Deflater {
+    pub(crate) fn new(level: u32) -> Deflater {
+        Deflater(Compress::new(Compression::new(level), false))
+    }
+
+    /// One block as deflate data that ends at a byte boundary.
+    pub(crate) fn block(&mut self, block: &[u8], before: &[u8]) -> io::Result<Vec<u8>> {
+        self.0.reset();
+        if !before.is_empty() {
+            let window = &before[before.len().saturating_sub(WINDOW)..];
+            self.0.set_dictionary(window).map_err(io::Error::other)?;
+        }
+        let mut out = Vec::with_capacity(block.len() / 2 + 4096);
+        loop {
+            let consumed = self.0.total_in() as usize;
+            let status = self
+                .0
+                .compress_vec(&block[consumed..], &mut out, FlushCompress::Sync)
+                .map_err(io::Error::other)?;
+            // The flush is complete when there is room left in the output.
+            if self.0.total_in() as usize == block.len() && out.len() < out.capacity() {
+                return Ok(out);
+            }
+            if status == Status::StreamEnd {
+                return Err(io::Error::other("deflate ended before its input"));
+            }
+            out.reserve(block.len() / 4 + 4096);
+        }
+    }
+}
+
+/// What closes the member: the last block, the CRC and the length modulo 2^32.
+pub(crate) fn trailer(crc: u32, length: u64) -> Vec<u8> {
+    let mut bytes = LAST_BLOCK.to_vec();
+    bytes.extend_from_slice(&crc.to_le_bytes());
+    bytes.extend_from_slice(&(length as u32).to_le_bytes());
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn gzipped(input: &[u8], threads: usize) -> Vec<u8> {
+        let mut out = Vec::new();
+        compress(&mut &input[..], &mut out, threads).unwrap();
+        out
+    }
+
+    fn gunzipped(bytes: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        flate2::read::GzDecoder::new(bytes).read_to_end(&mut out).unwrap();
+        out
+    }
+
+    #[test]
+    fn block_boundaries_survive() {
+        let text: Vec<u8> =
+            (0..3 * BLOCK as u32 + 1).flat_map(|number| [(number / 7) as u8]).collect();
+        for length in [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK, 3 * BLOCK + 1] {
+            assert!(gunzipped(&gzipped(&text[..length], 2)) == text[..length], "{length}");
+        }
+    }
+
+    #[test]
+    fn incompressible_input_survives() {
+        let mut state = 1u64;
+        let noise: Vec<u8> = (0..BLOCK + 777)
+            .map(|_| {
+                state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                (state >> 56) as u8
+            })
+            .collect();
+        assert!(gunzipped(&gzipped(&noise, 2)) == noise);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
+        #[test]
+        fn any_number_of_threads_gives_the_same_bytes(
+            seed in proptest::collection::vec(any::<u8>(), 1..2000),
+            repeat in 1usize..3000,
+        ) {
+            let input: Vec<u8> = seed.iter().copied().cycle().take(seed.len() * repeat).collect();
+            let one = gzipped(&input, 1);
+            prop_assert!(gunzipped(&one) == input);
+            for threads in 2..=4 {
+                prop_assert!(gzipped(&input, threads) == one);
+            }
+        }
+    }
+}
