@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::ast::{Add, Command, Copy, Healthcheck, Heredoc};
 use crate::csv::fields;
 use crate::diagnostic::Diagnostic;
+use crate::flags;
 use crate::heredoc;
 use crate::instruction::{Reader, Statement};
 use crate::lexer::Lexer;
@@ -154,6 +155,9 @@ impl Reader<'_> {
             self.missing(statement, "at least one source and a destination");
             return None;
         };
+        if !json {
+            words.iter().for_each(|word| self.warn_of_late_flag(statement.keyword, word));
+        }
         let opened = std::mem::take(&mut self.heredocs);
         let opening = |word: &Word| if json { None } else { heredoc::parse_word(word) };
         if opening(destination).is_some() {
@@ -176,6 +180,20 @@ impl Reader<'_> {
             }
         }
         Some(files)
+    }
+
+    /// A flag behind the first word is a path to BuildKit, which is hardly ever meant.
+    fn warn_of_late_flag(&mut self, keyword: &str, word: &Word) {
+        let flag = word.split('=').next().unwrap_or_default();
+        if flags::known(keyword).iter().any(|(name, _)| flag.strip_prefix("--") == Some(*name)) {
+            let message = format!("`{flag}` behind the first path of {keyword} is no flag");
+            let at = word.span.start..word.span.start + flag.len();
+            self.report(
+                Diagnostic::warning("late-flag", at, message)
+                    .label("taken as a path")
+                    .hint(format!("flags stand right behind {keyword}")),
+            );
+        }
     }
 
     pub(crate) fn healthcheck(&mut self, statement: &Statement<'_>) -> Option<Healthcheck> {

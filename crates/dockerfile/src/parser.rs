@@ -206,6 +206,7 @@ impl Parser {
                     .hint("start the first stage with `FROM image`"),
             );
         }
+        file.stages.iter().for_each(|stage| warn_of_repeats(stage, &mut diagnostics));
         diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
         (file, diagnostics)
     }
@@ -239,5 +240,22 @@ fn check_name(from: &From, stages: &[Stage], diagnostics: &mut Vec<Diagnostic>) 
             warn("duplicate-stage-name", format!("there are two stages named `{name}`"))
                 .label("hides the stage above"),
         );
+    }
+}
+
+/// Warns of instructions of which a later one in the stage takes the effect away.
+fn warn_of_repeats(stage: &Stage, diagnostics: &mut Vec<Diagnostic>) {
+    for keyword in ["CMD", "ENTRYPOINT", "HEALTHCHECK"] {
+        let mut all =
+            stage.instructions.iter().filter(|instruction| instruction.keyword() == keyword);
+        all.next_back();
+        for overridden in all {
+            let start = overridden.span.bytes.start;
+            let message = format!("{keyword} is given again further down in this stage");
+            diagnostics.push(
+                Diagnostic::warning("repeated-instruction", start..start + keyword.len(), message)
+                    .label("has no effect"),
+            );
+        }
     }
 }

@@ -261,6 +261,19 @@ fn values_of_flags() {
 }
 
 #[test]
+fn what_has_no_effect() {
+    assert_snapshot!(findings("FROM a\nCMD a\ncmd b\nFROM b\nCMD c\nCOPY x --chown=me y\nCOPY [\"--link\", \"y\"]\n"), @r"
+    warning[repeated-instruction]: CMD is given again further down in this stage
+    2 | CMD a
+      | ^^^ has no effect
+    warning[late-flag]: `--chown` behind the first path of COPY is no flag
+    6 | COPY x --chown=me y
+      |        ^^^^^^^ taken as a path
+      = flags stand right behind COPY
+    ");
+}
+
+#[test]
 fn directives() {
     assert_snapshot!(findings("# escape=x\n# syntax=a\n# syntax=b\nFROM a\n"), @"
     error[invalid-escape]: `x` cannot be the escape character

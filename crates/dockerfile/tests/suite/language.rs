@@ -30,12 +30,15 @@ EXPOSE 9000 80/tcp 53/udp
 VOLUME /a /b
 VOLUME ["/c d"]
 ENTRYPOINT ["/bin/x"]
+FROM b
 ENTRYPOINT exec x
 CMD []
 SHELL ["/bin/bash", "-c"]
 STOPSIGNAL SIGTERM
 HEALTHCHECK NONE
+FROM c
 HEALTHCHECK --interval=1m30s --timeout=500ms --start-period=0s --start-interval=5s --retries=3 CMD curl x || exit 1
+FROM d
 HEALTHCHECK CMD ["a", "b"]
 ONBUILD RUN ["x"]
 "#), @r#"
@@ -51,12 +54,15 @@ ONBUILD RUN ["x"]
       VOLUME ["/a", "/b"]
       VOLUME ["/c d"]
       ENTRYPOINT exec["/bin/x"]
+    FROM b
       ENTRYPOINT sh[exec x]
       CMD exec[]
       SHELL ["/bin/bash", "-c"]
       STOPSIGNAL [SIGTERM]
       HEALTHCHECK None
+    FROM c
       HEALTHCHECK Check { command: Shell("curl x || exit 1"), interval: Some(90s), timeout: Some(500ms), start_period: None, start_interval: Some(5s), retries: Some(3) }
+    FROM d
       HEALTHCHECK Check { command: Exec(["a", "b"]), interval: None, timeout: None, start_period: None, start_interval: None, retries: None }
       ONBUILD <RUN exec["x"]>
     "#);
