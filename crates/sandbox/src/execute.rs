@@ -128,10 +128,21 @@ fn find(program: &OsStr, process: &Process) -> Result<PathBuf, ExecFailure> {
 
 /// Sets every signal that was ignored or handled back to its default.
 pub(crate) fn default_signals() {
+    // The kernel's `struct sigaction`, not libc's: no handler, no flags, no mask.
+    let default = [0u64; 4];
     for signal in 1..=64 {
-        // SAFETY: SIG_DFL installs no code. SIGKILL, SIGSTOP and the two that libc keeps for
-        // itself refuse, which is right.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        // SAFETY: the action is as large as the kernel reads and installs no code. The raw call
+        // also reaches the two signals that libc keeps for itself, which a careless ancestor may
+        // have ignored. SIGKILL and SIGSTOP refuse, which is right.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                default.as_ptr(),
+                ptr::null_mut::<libc::c_void>(),
+                size_of::<u64>(),
+            )
+        };
     }
 }
 

@@ -94,7 +94,7 @@ impl OverlayMount {
         })?;
         // The mark of an overlay that was not synced; with it the same pair cannot be mounted again.
         if let Some(work) = &self.work {
-            fs::remove_dir(work.join("work/incompat/volatile")).ok();
+            fs::remove_dir_all(work.join("work/incompat/volatile")).ok();
         }
         Ok(())
     }
