@@ -127,16 +127,15 @@ proptest! {
 
     #[test]
     fn an_instruction_read_back_is_the_same(words in prop::collection::vec("[a-z/.$*]{1,6}", 2..5), tabs in any::<bool>()) {
-        let tail = if tabs { "<<-E\n\tx\n\tE" } else { "<<E /d\nx $y\nE" };
+        let tail = if tabs { "<<-E /d\n\tx\n\tE" } else { "<<E /d\nx $y\nE" };
         let text = format!("FROM a\nCOPY {} {tail}\n", words.join(" "));
         let (file, _) = parse(&text);
-        if let Some(instruction) = file.stages[0].instructions.first() {
-            let (again, findings) = parse_trigger(&instruction.source());
-            prop_assert!(findings.is_empty());
-            let again = again.unwrap();
-            prop_assert_eq!(again.kind.heredocs(), instruction.kind.heredocs());
-            prop_assert_eq!(&again.text, &instruction.text);
-        }
+        let instruction = &file.stages[0].instructions[0];
+        let (again, findings) = parse_trigger(&instruction.source());
+        prop_assert!(findings.is_empty());
+        let again = again.unwrap();
+        prop_assert_eq!(again.kind.heredocs(), instruction.kind.heredocs());
+        prop_assert_eq!(again.text, instruction.text.clone());
     }
 
     #[test]
