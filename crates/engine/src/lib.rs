@@ -1,1 +1,47 @@
-//! The build engine: a plan to images
+//! The build engine: a plan to images, and images to a destination.
+//!
+//! The trunk is [`build`]: a plan is *resolved* (every name a digest), becomes a *graph* of steps,
+//! is *solved* (steps run or are found in the cache, each leaving a chain of layers), and its images
+//! are *assembled* and tagged in the host store. [`publish`] takes them from there.
+//!
+//! Depends on oci, dockerfile, plan, sandbox, layer, store and debian. Must never know argv,
+//! environment variables, colours or HTTP: it takes `dyn` sources and destinations, a [`Host`] that
+//! the caller filled, and tells what happens as [`Event`]s.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod base;
+mod build;
+mod cache;
+mod chain;
+mod context;
+mod engine;
+mod error;
+mod event;
+mod exec;
+mod export;
+mod file;
+mod graph;
+mod host;
+mod image;
+mod local;
+mod lock;
+mod op;
+mod publish;
+mod resolve;
+mod smoke;
+mod snapshot;
+mod solve;
+mod stage;
+mod trust;
+mod users;
+
+pub use build::{BuildRequest, build, lock};
+pub use engine::Engine;
+pub use error::{BuildError, ErrorKind};
+pub use event::{Event, OnEvent, Origin, Outcome, StepId, StepInfo, Stream, Unit};
+pub use export::{Output, export};
+pub use host::Host;
+pub use image::BuiltImage;
+pub use local::StoreDestination;
+pub use lock::{LockFile, LockedBase, LockedRequest};
+pub use publish::{PublishRequest, Published, PublishedTag, publish};

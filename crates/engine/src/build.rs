@@ -1,0 +1,224 @@
+//! The trunk: a plan and targets to images in the host store.
+
+use std::path::Path;
+
+use anyarch_oci::{Descriptor, ImageIndex, Platform, Raw, RepositoryName, Tag, media_type};
+use anyarch_plan::Plan;
+use anyarch_plan::target::Selection;
+use anyarch_sandbox::Cancel;
+
+use crate::engine::{Engine, Session};
+use crate::error::{BuildError, Context};
+use crate::event::{Event, OnEvent};
+use crate::graph::BuildGraph;
+use crate::image::{BuiltImage, assemble};
+use crate::lock::LockFile;
+use crate::op::Op;
+use crate::resolve::Resolved;
+use crate::solve::Solved;
+use crate::stage::{HistoryItem, Lowered, lower};
+
+/// What to build.
+pub struct BuildRequest<'a> {
+    /// The checked plan.
+    pub plan: &'a Plan,
+    /// The folder of the plan file; all its paths are relative to it.
+    pub directory: &'a Path,
+    /// The tiers wanted.
+    pub selections: &'a [Selection],
+    /// The lock; entries that are missing are added.
+    pub lock: &'a mut LockFile,
+}
+
+/// Builds the selected tiers and what they need, and gives them their local tags.
+///
+/// # Errors
+/// The first thing that failed; what was finished before it stays in the store and its cache.
+pub fn build(
+    engine: &Engine,
+    request: BuildRequest<'_>,
+    on: OnEvent<'_>,
+    cancel: &Cancel,
+) -> Result<Vec<BuiltImage>, BuildError> {
+    let BuildRequest { plan, directory, selections, lock } = request;
+    let session = Session { engine, on, cancel, epoch: plan.project.source_date_epoch };
+    let resolved = session.resolve(plan, directory, selections, lock)?;
+    let (graph, tiers) = graph(&resolved, &engine.platform())?;
+    on(Event::Graph { steps: graph.steps().iter().map(|step| step.info.clone()).collect() });
+    let solved = session.solve(&graph, &resolved)?;
+    let mut images = session.images(plan, &resolved, &graph, &tiers, &solved, selections)?;
+    session.tag(plan, &mut images)?;
+    Ok(images)
+}
+
+/// Chooses the packages of every base that the selections need, without building anything.
+pub fn lock(
+    engine: &Engine,
+    request: BuildRequest<'_>,
+    on: OnEvent<'_>,
+    cancel: &Cancel,
+) -> Result<(), BuildError> {
+    let BuildRequest { plan, directory, selections, lock } = request;
+    let session = Session { engine, on, cancel, epoch: plan.project.source_date_epoch };
+    session.resolve(plan, directory, selections, lock).map(drop)
+}
+
+/// The steps of all tiers, and where each tier ends.
+fn graph(
+    resolved: &Resolved,
+    build_platform: &Platform,
+) -> Result<(BuildGraph, Vec<Lowered>), BuildError> {
+    let mut graph = BuildGraph::default();
+    let mut tiers: Vec<Lowered> = Vec::new();
+    for tier in &resolved.tiers {
+        let outside = outside(&mut graph, resolved, &tier.part);
+        let bases = |name: &str, platform: &Platform| {
+            let below = tier
+                .below
+                .as_ref()
+                .filter(|(below, _)| below == name && *platform == tier.platform);
+            match below {
+                Some((_, at)) => tiers.get(*at).cloned(),
+                None => outside
+                    .iter()
+                    .find(|(known, of, _)| known == name && of == platform)
+                    .map(|(_, _, tree)| tree.clone()),
+            }
+        };
+        let lowered = lower(&mut graph, &tier.input(build_platform), &bases)?;
+        tiers.push(lowered);
+    }
+    Ok((graph, tiers))
+}
+
+/// The bases and images that tiers take from outside, as steps.
+fn outside(
+    graph: &mut BuildGraph,
+    resolved: &Resolved,
+    part: &str,
+) -> Vec<(String, Platform, Lowered)> {
+    let mut trees = Vec::new();
+    for ((name, platform), base) in &resolved.bases {
+        let suite = base.resolution.indexes.first().map_or("", |index| index.suite.as_str());
+        let text = format!("base {name}: {} packages of {suite}", base.op.packages.len());
+        let step = graph.add(Op::Debian(base.op.clone()), None, platform, text.clone(), part, None);
+        let mut tree = Lowered::scratch(platform);
+        tree.step = Some(step);
+        tree.config.config.cmd = Some(vec!["bash".to_owned()]);
+        tree.history.push(HistoryItem::Ours { created_by: text, step: Some(step) });
+        trees.push((name.clone(), platform.clone(), tree));
+    }
+    for ((name, platform), image) in &resolved.images {
+        let text = format!("FROM {}", image.op.reference);
+        let step = graph.add(Op::Image(image.op.clone()), None, platform, text, part, None);
+        let mut config = image.config.clone();
+        let history =
+            std::mem::take(&mut config.history).into_iter().map(HistoryItem::Inherited).collect();
+        trees.push((name.clone(), platform.clone(), Lowered { step: Some(step), config, history }));
+    }
+    trees
+}
+
+impl Session<'_> {
+    /// The images of the selected tiers.
+    fn images(
+        &self,
+        plan: &Plan,
+        resolved: &Resolved,
+        graph: &BuildGraph,
+        tiers: &[Lowered],
+        solved: &Solved,
+        selections: &[Selection],
+    ) -> Result<Vec<BuiltImage>, BuildError> {
+        let mut images = Vec::new();
+        for (tier, lowered) in resolved.tiers.iter().zip(tiers) {
+            if !selections.contains(&tier.selection) {
+                continue;
+            }
+            let member = &plan.members[tier.selection.member];
+            let layers_of = |step| solved.chain(step);
+            let parent_of = |step| graph.step(step).parent;
+            let (manifest, config, chain) =
+                assemble(self.store(), lowered, &layers_of, &parent_of, self.epoch)?;
+            images.push(BuiltImage {
+                selection: tier.selection,
+                member: member.to_string(),
+                tier: member.tiers[tier.selection.tier].name.clone(),
+                platform: tier.platform.clone(),
+                manifest,
+                config,
+                chain,
+                tags: Vec::new(),
+            });
+        }
+        Ok(images)
+    }
+
+    /// Gives every image its local tags: exact ones, and those that gather the architectures
+    /// built so far.
+    fn tag(&self, plan: &Plan, images: &mut [BuiltImage]) -> Result<(), BuildError> {
+        let what = || "failed to tag the images".to_owned();
+        let repository = local_repository(plan)?;
+        let _lock = self.store().lock("tags").context(what)?;
+        for image in images.iter_mut() {
+            let descriptor = image.descriptor().with_platform(image.platform.clone());
+            for tag in anyarch_plan::tags::local(plan, &image.selection).exact {
+                self.store().tag(&repository, &parse_tag(&tag)?, &descriptor).context(what)?;
+                image.tags.push(format!("{repository}:{tag}"));
+            }
+        }
+        for image in images.iter_mut() {
+            for gathered in anyarch_plan::tags::local(plan, &image.selection).gathered {
+                self.gather(plan, &repository, image.selection, &gathered)?;
+                image.tags.push(format!("{repository}:{gathered}"));
+            }
+            (self.on)(Event::Image {
+                member: image.member.clone(),
+                tier: image.tier.clone(),
+                digest: image.manifest.digest.clone(),
+                size: image.size(),
+                tags: image.tags.clone(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Points a tag at an index of all that has been built under it, in the order of the plan.
+    fn gather(
+        &self,
+        plan: &Plan,
+        repository: &RepositoryName,
+        selection: Selection,
+        tag: &str,
+    ) -> Result<(), BuildError> {
+        let what = || format!("failed to gather {repository}:{tag}");
+        let tier = &plan.members[selection.member].tiers[selection.tier].name;
+        let mut entries: Vec<Descriptor> = Vec::new();
+        for (at, member) in plan.members.iter().enumerate() {
+            let Some(tier_at) = member.tiers.iter().position(|known| known.name == *tier) else {
+                continue;
+            };
+            let local = anyarch_plan::tags::local(plan, &Selection { member: at, tier: tier_at });
+            if !local.gathered.iter().any(|known| known == tag) {
+                continue;
+            }
+            let Some(exact) = local.exact.first() else { continue };
+            entries.extend(self.store().resolve(repository, &parse_tag(exact)?).context(what)?);
+        }
+        let index = Raw::encode(ImageIndex::new(entries)).context(what)?;
+        self.store().put_blob(&index.bytes).context(what)?;
+        let descriptor = Descriptor::new(media_type::INDEX, index.digest.clone(), index.size());
+        self.store().tag(repository, &parse_tag(tag)?, &descriptor).context(what)
+    }
+}
+
+/// The repository of the local tags.
+pub(crate) fn local_repository(plan: &Plan) -> Result<RepositoryName, BuildError> {
+    plan.project.name.parse().map_err(|error| {
+        BuildError::input("the project's name is not a repository name").because(error)
+    })
+}
+
+fn parse_tag(text: &str) -> Result<Tag, BuildError> {
+    text.parse().map_err(|error| BuildError::input("a local tag is not valid").because(error))
+}

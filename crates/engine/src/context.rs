@@ -1,0 +1,290 @@
+//! Build contexts: a directory, less what its ignore file excludes, and digests of what a COPY
+//! takes from it.
+//!
+//! A file counts by its path, type, mode, link target and content; times and owners do not, so
+//! touching a file or checking it out again changes nothing.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use anyarch_dockerfile::{IgnoreFile, path_match};
+use anyarch_layer::copy::Choice;
+use anyarch_layer::{Kind, Metadata, Root};
+use anyarch_oci::{Digest, Hasher};
+
+use crate::error::{BuildError, Context as _};
+
+/// A build context that was walked once.
+pub struct BuildContext {
+    directory: PathBuf,
+    ignore: Option<(String, IgnoreFile)>,
+    root: Root,
+    /// What is in it, by path relative to its root, with `/`; the root itself is not listed.
+    entries: BTreeMap<String, Metadata>,
+}
+
+impl BuildContext {
+    /// Walks a directory. `ignore` is an ignore file's name and text.
+    ///
+    /// # Errors
+    /// When the directory is not there or cannot be read, or the ignore file has a bad pattern.
+    pub fn open(
+        directory: &Path,
+        ignore: Option<(&str, &str)>,
+    ) -> Result<BuildContext, BuildError> {
+        let what = || format!("failed to read the build context {}", directory.display());
+        let ignore = match ignore {
+            None => None,
+            Some((name, text)) => {
+                let file = IgnoreFile::parse(text).map_err(|error| {
+                    BuildError::input(format!("{name} is not valid")).because(error)
+                })?;
+                Some((name.to_owned(), file))
+            }
+        };
+        let root = Root::open(directory).context(what)?;
+        let mut context = BuildContext {
+            directory: directory.to_owned(),
+            ignore,
+            root,
+            entries: BTreeMap::new(),
+        };
+        context.walk("").context(what)?;
+        Ok(context)
+    }
+
+    fn walk(&mut self, folder: &str) -> Result<(), anyarch_layer::LayerError> {
+        for name in self.root.read_dir(Path::new(folder))? {
+            let Some(name) = name.to_str() else { continue };
+            let path = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
+            let metadata = self.root.symlink_metadata(Path::new(&path))?;
+            let excluded = self.ignores(&path, metadata.is_dir());
+            let enter = match &self.ignore {
+                Some((_, ignore)) if excluded => ignore.may_reinclude_below(&path),
+                _ => true,
+            };
+            if metadata.is_dir() && enter {
+                self.walk(&path)?;
+            }
+            if !excluded && metadata.kind != Kind::Socket {
+                self.entries.insert(path, metadata);
+            }
+        }
+        Ok(())
+    }
+
+    fn ignores(&self, path: &str, is_dir: bool) -> bool {
+        self.ignore.as_ref().is_some_and(|(_, ignore)| ignore.excludes(path, is_dir))
+    }
+
+    /// The root, for copying.
+    pub fn root(&self) -> &Root {
+        &self.root
+    }
+
+    /// Whether a path (relative, with `/`) is part of the context; directories above parts are.
+    pub fn has(&self, path: &str) -> bool {
+        path.is_empty() || self.entries.contains_key(path) || self.below(path).next().is_some()
+    }
+
+    /// What a copy does with a path below its source.
+    pub fn choose(&self, path: &str) -> Choice {
+        if self.entries.contains_key(path.trim_end_matches('/')) {
+            Choice::Copy
+        } else if self.below(path).next().is_some() {
+            Choice::Descend
+        } else {
+            Choice::Skip
+        }
+    }
+
+    /// Everything below a directory.
+    fn below<'a>(&'a self, folder: &str) -> impl Iterator<Item = (&'a String, &'a Metadata)> {
+        let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
+        self.entries.range(prefix.clone()..).take_while(move |(path, _)| path.starts_with(&prefix))
+    }
+
+    /// The paths that one source word of a COPY means, sorted. Symbolic links on the way are
+    /// followed inside the context.
+    ///
+    /// # Errors
+    /// When nothing matches; the hint says whether the path leads out or is ignored.
+    pub fn find(&self, source: &str) -> Result<Vec<String>, BuildError> {
+        let clean = clean(source).ok_or_else(|| {
+            BuildError::input(format!("`{source}` leads out of the build context")).hint(format!(
+                "copy only from below {}, or move the context up",
+                self.directory.display()
+            ))
+        })?;
+        let found: Vec<String> = if clean.contains(['*', '?', '[']) {
+            let bad = |error| {
+                BuildError::input(format!("`{source}` is not a valid pattern")).because(error)
+            };
+            let mut found = Vec::new();
+            for path in self.entries.keys() {
+                if path_match(&clean, path).map_err(bad)? {
+                    found.push(path.clone());
+                }
+            }
+            found
+        } else {
+            // Where a directory of the path is a link, go by where it leads.
+            let followed = match self.root.resolve(Path::new(&clean)) {
+                Ok(path) => path.to_string_lossy().trim_start_matches('/').to_owned(),
+                Err(_) => clean.clone(),
+            };
+            [followed].into_iter().filter(|path| self.has(path)).collect()
+        };
+        if found.is_empty() {
+            let ignored = self.ignore.as_ref().filter(|_| self.root.exists(Path::new(&clean)));
+            let hint = match ignored {
+                Some((name, _)) => format!("it is there, but {name} excludes it"),
+                None => {
+                    format!("paths are relative to the build context {}", self.directory.display())
+                }
+            };
+            return Err(BuildError::input(format!(
+                "`{source}` was not found in the build context"
+            ))
+            .hint(hint));
+        }
+        Ok(found)
+    }
+
+    /// Digest of everything that the given paths hold.
+    pub fn digest(&self, paths: &[String]) -> Result<Digest, BuildError> {
+        let mut hasher = Hasher::new();
+        for path in paths {
+            if let Some(metadata) = self.entries.get(path) {
+                self.hash_entry(&mut hasher, path, metadata)?;
+            }
+            if self.entries.get(path).is_none_or(Metadata::is_dir) {
+                for (below, metadata) in self.below(path) {
+                    self.hash_entry(&mut hasher, below, metadata)?;
+                }
+            }
+        }
+        Ok(hasher.finish())
+    }
+
+    fn hash_entry(
+        &self,
+        hasher: &mut Hasher,
+        path: &str,
+        metadata: &Metadata,
+    ) -> Result<(), BuildError> {
+        let what = || format!("failed to read {path} of the build context");
+        hasher
+            .update(format!("{path}\0{}\0{:o}\0", metadata.kind.name(), metadata.mode).as_bytes());
+        match metadata.kind {
+            Kind::File => hasher
+                .update(digest_file(&self.root, Path::new(path)).context(what)?.hex().as_bytes()),
+            Kind::Symlink => {
+                let target = self.root.read_link(Path::new(path)).context(what)?;
+                hasher.update(target.as_os_str().as_bytes());
+            }
+            _ => {}
+        }
+        hasher.update(b"\n");
+        Ok(())
+    }
+}
+
+fn digest_file(root: &Root, path: &Path) -> Result<Digest, anyarch_layer::LayerError> {
+    let mut file = root.open_file(path)?;
+    let mut hasher = Hasher::new();
+    // Reading can only fail as opening can; the layer writer would name the same path.
+    copy_into(&mut file, &mut hasher).map_err(|source| anyarch_layer::LayerError::Io {
+        operation: "read",
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(hasher.finish())
+}
+
+fn copy_into(from: &mut fs::File, hasher: &mut Hasher) -> io::Result<()> {
+    let mut buffer = vec![0; 1 << 17];
+    loop {
+        match from.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => hasher.update(&buffer[..count]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// A source path relative to the context, cleaned; `None` where it leads out.
+fn clean(source: &str) -> Option<String> {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in source.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop()?;
+            }
+            part => parts.push(part),
+        }
+    }
+    Some(parts.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn context(files: &[(&str, &str)], ignore: Option<&str>) -> (tempfile::TempDir, BuildContext) {
+        let folder = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = folder.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let context =
+            BuildContext::open(folder.path(), ignore.map(|text| (".dockerignore", text))).unwrap();
+        (folder, context)
+    }
+
+    #[test]
+    fn patterns_and_paths_find_what_is_not_ignored() {
+        let (_folder, context) = context(
+            &[("a.py", ""), ("b.py", ""), ("src/c.py", ""), ("x.log", "")],
+            Some("*.log\n"),
+        );
+        assert_eq!(context.find("*.py").unwrap(), ["a.py", "b.py"]);
+        assert_eq!(context.find("./src/").unwrap(), ["src"]);
+        assert_eq!(context.find(".").unwrap(), [""]);
+        let ignored = context.find("x.log").unwrap_err();
+        assert!(ignored.hint.unwrap().contains(".dockerignore excludes it"));
+    }
+
+    #[test]
+    fn paths_that_lead_out_are_refused() {
+        let (_folder, context) = context(&[("a", "")], None);
+        assert!(context.find("../a").unwrap_err().message.contains("leads out"));
+        assert!(context.find("b/../../a").unwrap_err().message.contains("leads out"));
+        assert!(context.find("missing").unwrap_err().message.contains("not found"));
+    }
+
+    #[test]
+    fn digest_follows_content_and_mode_but_not_time() {
+        let (folder, before) = context(&[("src/a", "1"), ("other", "x")], None);
+        let first = before.digest(&["src".to_owned()]).unwrap();
+        let file = folder.path().join("src/a");
+        let again = || {
+            BuildContext::open(folder.path(), None).unwrap().digest(&["src".to_owned()]).unwrap()
+        };
+        fs::write(&file, "1").unwrap();
+        fs::write(folder.path().join("other"), "y").unwrap();
+        assert_eq!(again(), first, "same content, and a file that is not taken");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+        let executable = again();
+        assert_ne!(executable, first);
+        fs::write(&file, "2").unwrap();
+        assert_ne!(again(), executable);
+    }
+}

@@ -1,0 +1,59 @@
+//! The engine: what every build shares. Store, machine, and the ways to packages and images.
+
+use std::path::PathBuf;
+
+use anyarch_debian::Fetch;
+use anyarch_oci::{ImageSource, Platform};
+use anyarch_sandbox::Cancel;
+use anyarch_store::Store;
+
+use crate::cache::Layout;
+use crate::event::{Event, OnEvent};
+use crate::host::Host;
+
+/// What builds share.
+pub struct Engine {
+    /// The host store.
+    pub store: Store,
+    /// What the machine lends to steps.
+    pub host: Host,
+    /// Gets URLs.
+    pub fetch: Box<dyn Fetch + Send + Sync>,
+    /// Where images named in FROM come from when the host store has none of that name.
+    pub images: Box<dyn ImageSource>,
+}
+
+/// One build while it runs.
+pub(crate) struct Session<'a> {
+    pub(crate) engine: &'a Engine,
+    pub(crate) on: OnEvent<'a>,
+    pub(crate) cancel: &'a Cancel,
+    /// Latest time of any file, seconds since 1970.
+    pub(crate) epoch: i64,
+}
+
+impl Session<'_> {
+    pub(crate) fn store(&self) -> &Store {
+        &self.engine.store
+    }
+
+    pub(crate) fn layout(&self) -> Layout {
+        Layout { epoch: self.epoch, compression: "gzip".to_owned() }
+    }
+
+    pub(crate) fn warn(&self, message: impl Into<String>) {
+        (self.on)(Event::Warning { message: message.into() });
+    }
+
+    /// A new path in this process's working folder.
+    pub(crate) fn fresh(&self, kind: &str) -> PathBuf {
+        self.store().work().fresh(kind)
+    }
+}
+
+impl Engine {
+    /// The platform of this machine.
+    pub fn platform(&self) -> Platform {
+        Platform::host()
+    }
+}

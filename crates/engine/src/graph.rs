@@ -1,0 +1,80 @@
+//! The build graph: steps that know their parents. Equal steps are one step, so tiers and members
+//! share what they have in common.
+
+use std::collections::HashMap;
+
+use anyarch_oci::Platform;
+
+use crate::event::{Origin, StepId, StepInfo};
+use crate::op::{CopyFrom, Op};
+
+/// One node: an operation on the tree that its parent leaves.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// What is done.
+    pub op: Op,
+    /// Whose tree it is done to; `None` is the empty tree.
+    pub parent: Option<StepId>,
+    /// What the tree is for.
+    pub platform: Platform,
+    /// For people.
+    pub info: StepInfo,
+}
+
+/// Steps in an order in which they can run: parents and inputs have lower numbers.
+#[derive(Debug, Default)]
+pub struct BuildGraph {
+    steps: Vec<Step>,
+    known: HashMap<(Op, Option<StepId>, Platform), StepId>,
+}
+
+impl BuildGraph {
+    /// Adds a step, or finds the equal one; `part` says for people what it belongs to.
+    pub fn add(
+        &mut self,
+        op: Op,
+        parent: Option<StepId>,
+        platform: &Platform,
+        name: String,
+        part: &str,
+        origin: Option<Origin>,
+    ) -> StepId {
+        let key = (op, parent, platform.clone());
+        if let Some(&id) = self.known.get(&key) {
+            let parts = &mut self.steps[id.0].info.parts;
+            if !parts.iter().any(|known| known == part) {
+                parts.push(part.to_owned());
+            }
+            return id;
+        }
+        let id = StepId(self.steps.len());
+        let info = StepInfo { id, name, parts: vec![part.to_owned()], origin };
+        let (op, parent, platform) = key.clone();
+        self.steps.push(Step { op, parent, platform, info });
+        self.known.insert(key, id);
+        id
+    }
+
+    /// All steps, parents first.
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// One step.
+    pub fn step(&self, id: StepId) -> &Step {
+        &self.steps[id.0]
+    }
+
+    /// The steps whose results a step needs.
+    pub fn needs(&self, id: StepId) -> impl Iterator<Item = StepId> + '_ {
+        let step = self.step(id);
+        let input = match &step.op {
+            Op::Copy(copy) => match copy.from {
+                CopyFrom::Step(input) => input,
+                CopyFrom::Context(_) => None,
+            },
+            _ => None,
+        };
+        step.parent.into_iter().chain(input)
+    }
+}

@@ -1,0 +1,23 @@
+//! What the machine lends to a build: trust, proxies, name resolution, package sources, cores.
+//!
+//! Collected by the caller, because the engine reads neither environment nor system files. None of
+//! it goes into an image, a history or a cache key.
+
+/// The machine, as far as steps may use it.
+#[derive(Clone, Debug, Default)]
+pub struct Host {
+    /// Certificates (PEM) that steps trust besides those of their image; `None`: only the image's.
+    pub ca_bundle: Option<Vec<u8>>,
+    /// Proxy variables for steps, as `(NAME, VALUE)`.
+    pub proxies: Vec<(String, String)>,
+    /// Content of `/etc/resolv.conf` for steps.
+    pub resolv_conf: Vec<u8>,
+    /// The machine's apt sources, as `(file name, text)`.
+    pub apt_sources: Vec<(String, String)>,
+    /// A Debian mirror that goes before the machine's apt sources.
+    pub debian_mirror: Option<String>,
+    /// How many steps may run at once, and threads may compress.
+    pub cores: usize,
+    /// True where only one user id is mapped, so that files cannot have other owners.
+    pub single_id: bool,
+}

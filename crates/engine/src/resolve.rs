@@ -1,0 +1,401 @@
+//! Resolves a plan: every Dockerfile read and parsed, every context walked, every name that comes
+//! from outside turned into a digest. Nothing is built.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyarch_dockerfile::Dockerfile;
+use anyarch_oci::{ImageConfig, Manifest, Platform, Raw, Reference};
+use anyarch_plan::Plan;
+use anyarch_plan::target::Selection;
+
+use crate::base::ResolvedBase;
+use crate::context::BuildContext;
+use crate::engine::Session;
+use crate::error::{BuildError, Context};
+use crate::event::{Event, Origin};
+use crate::lock::LockFile;
+use crate::op::{HashedDescriptor, ImageOp};
+use crate::stage::{Input, OutsideName, outside_names};
+
+/// A plan whose inputs are all known by digest.
+pub(crate) struct Resolved {
+    /// The tiers to build, each after the tier below it.
+    pub(crate) tiers: Vec<ResolvedTier>,
+    pub(crate) contexts: Vec<BuildContext>,
+    pub(crate) bases: BTreeMap<(String, Platform), ResolvedBase>,
+    pub(crate) images: BTreeMap<(String, Platform), ResolvedImage>,
+}
+
+/// One tier of one member.
+pub(crate) struct ResolvedTier {
+    /// Which member and tier of the plan.
+    pub(crate) selection: Selection,
+    /// For people: `cpu/amd64 base`.
+    pub(crate) part: String,
+    /// The Dockerfile's name.
+    pub(crate) file: String,
+    pub(crate) dockerfile: Dockerfile,
+    pub(crate) context: usize,
+    pub(crate) target: Option<String>,
+    pub(crate) build_args: BTreeMap<String, String>,
+    pub(crate) platform: Platform,
+    /// Name under which `BASE_IMAGE` names the tier below, and its position here.
+    pub(crate) below: Option<(String, usize)>,
+}
+
+/// An image that a Dockerfile names.
+#[derive(Clone, Debug)]
+pub(crate) struct ResolvedImage {
+    pub(crate) op: ImageOp,
+    pub(crate) config: ImageConfig,
+}
+
+impl Session<'_> {
+    /// Resolves the tiers that the selections need.
+    pub(crate) fn resolve(
+        &self,
+        plan: &Plan,
+        directory: &Path,
+        selections: &[Selection],
+        lock: &mut LockFile,
+    ) -> Result<Resolved, BuildError> {
+        let mut resolved = Resolved {
+            tiers: Vec::new(),
+            contexts: Vec::new(),
+            bases: BTreeMap::new(),
+            images: BTreeMap::new(),
+        };
+        let mut contexts: BTreeMap<(PathBuf, Option<PathBuf>), usize> = BTreeMap::new();
+        for (member_at, member) in plan.members.iter().enumerate() {
+            let wanted = selections.iter().filter(|selection| selection.member == member_at);
+            let Some(last) = wanted.map(|selection| selection.tier).max() else { continue };
+            let mut below = None;
+            for (tier_at, tier) in member.tiers.iter().enumerate().take(last + 1) {
+                let path = directory.join(&tier.dockerfile);
+                let dockerfile = read_dockerfile(
+                    &path,
+                    &tier.dockerfile,
+                    plan.line(tier.dockerfile_span.start),
+                )?;
+                let folder = directory.join(tier.context.as_ref().unwrap_or(&plan.project.context));
+                let ignore = ignore_file(&path, &folder);
+                let context = match contexts.get(&(folder.clone(), ignore.clone())) {
+                    Some(&known) => known,
+                    None => {
+                        let number = resolved.contexts.len();
+                        resolved.contexts.push(open_context(&folder, ignore.as_deref())?);
+                        contexts.insert((folder, ignore), number);
+                        number
+                    }
+                };
+                let mut build_args = tier.build_args.clone();
+                if let Some((name, _)) = &below {
+                    build_args
+                        .entry("BASE_IMAGE".to_owned())
+                        .or_insert_with(|| String::clone(name));
+                }
+                let next = (
+                    format!(
+                        "{}:{}-{}-{}",
+                        plan.project.name,
+                        member.flavor,
+                        member.arch(),
+                        tier.name
+                    ),
+                    resolved.tiers.len(),
+                );
+                let tier = ResolvedTier {
+                    selection: Selection { member: member_at, tier: tier_at },
+                    part: format!("{member} {}", tier.name),
+                    file: tier.dockerfile.clone(),
+                    dockerfile,
+                    context,
+                    target: tier.target.clone(),
+                    build_args,
+                    platform: member.platform.clone(),
+                    below,
+                };
+                self.resolve_names(plan, &tier, &mut resolved, lock)?;
+                resolved.tiers.push(tier);
+                below = Some(next);
+            }
+        }
+        Ok(resolved)
+    }
+
+    /// Resolves what a tier takes from outside.
+    fn resolve_names(
+        &self,
+        plan: &Plan,
+        tier: &ResolvedTier,
+        resolved: &mut Resolved,
+        lock: &mut LockFile,
+    ) -> Result<(), BuildError> {
+        let build_platform = self.engine.platform();
+        for name in outside_names(&tier.input(&build_platform))? {
+            self.check_cancelled()?;
+            let key = (name.name.clone(), name.platform.clone());
+            let known = resolved.bases.contains_key(&key) || resolved.images.contains_key(&key);
+            if known || tier.below.as_ref().is_some_and(|(below, _)| *below == name.name) {
+                continue;
+            }
+            let OutsideName { name, platform, origin } = name;
+            if plan.bases.contains_key(&name) {
+                let base = self
+                    .resolve_base(plan, &name, &platform, lock)
+                    .map_err(|error| error.at(Some(&origin)))?;
+                resolved.bases.insert(key, base);
+            } else {
+                let image = self
+                    .resolve_image(plan, &name, &platform)
+                    .map_err(|error| error.at(Some(&origin)))?;
+                resolved.images.insert(key, image);
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds an image by its reference: in the host store, else where images come from.
+    fn resolve_image(
+        &self,
+        plan: &Plan,
+        name: &str,
+        platform: &Platform,
+    ) -> Result<ResolvedImage, BuildError> {
+        let what = || format!("failed to resolve the image {name}");
+        let reference: Reference = name
+            .parse()
+            .map_err(|error| BuildError::input(what()).because(error).hint(known_bases(plan)))?;
+        let local = LocalImages(self.engine);
+        let in_store = reference.registry.is_none() && local.has(&reference)?;
+        let source: &dyn anyarch_oci::ImageSource = match (in_store, &reference.registry) {
+            (true, _) => &local,
+            (false, Some(_)) => &*self.engine.images,
+            (false, None) => {
+                return Err(BuildError::input(format!(
+                    "no base, stage or image is known under the name `{name}`"
+                ))
+                .hint(known_bases(plan)));
+            }
+        };
+        (self.on)(Event::Resolving { what: format!("image {name}") });
+        let (descriptor, bytes) = source.manifest(&reference).context(what)?;
+        let (descriptor, manifest) = match Manifest::parse(&bytes, Some(&descriptor.media_type))
+            .context(what)?
+        {
+            Manifest::Image(image) => (descriptor, image),
+            Manifest::Index(index) => {
+                let entry = index.select(platform).cloned().ok_or_else(|| {
+                    let has: Vec<String> = index
+                        .manifests
+                        .iter()
+                        .filter_map(|entry| entry.platform.as_ref().map(Platform::to_string))
+                        .collect();
+                    BuildError::input(format!("the image {name} has no {platform}"))
+                        .hint(format!("it has: {}", has.join(", ")))
+                })?;
+                let (_, bytes) =
+                    source.manifest(&reference.with_digest(entry.digest.clone())).context(what)?;
+                match Manifest::parse(&bytes, Some(&entry.media_type)).context(what)? {
+                    Manifest::Image(image) => (entry, image),
+                    Manifest::Index(_) => {
+                        return Err(BuildError::input(format!(
+                            "the image {name} is an index of indexes"
+                        )));
+                    }
+                }
+            }
+        };
+        let config = read_config(source, &reference, &manifest.config).map_err(|error| {
+            let message = format!("{}: {}", what(), error.message);
+            BuildError { message, ..error }
+        })?;
+        if config.rootfs.diff_ids.len() != manifest.layers.len() {
+            return Err(BuildError::failed(what()).because(format!(
+                "its configuration names {} layers and its manifest {}",
+                config.rootfs.diff_ids.len(),
+                manifest.layers.len()
+            )));
+        }
+        let layers = manifest.layers.iter().cloned().zip(config.rootfs.diff_ids.iter().cloned());
+        let layers =
+            layers.map(|(descriptor, diff_id)| HashedDescriptor { descriptor, diff_id }).collect();
+        let pinned = reference.with_digest(descriptor.digest.clone());
+        let op = ImageOp { reference: pinned.to_string(), manifest: descriptor.digest, layers };
+        Ok(ResolvedImage { op, config })
+    }
+}
+
+/// Reads an image configuration of at most 8 MiB and verifies its digest.
+fn read_config(
+    source: &dyn anyarch_oci::ImageSource,
+    reference: &Reference,
+    descriptor: &anyarch_oci::Descriptor,
+) -> Result<ImageConfig, BuildError> {
+    use std::io::Read;
+    const LIMIT: u64 = 8 << 20;
+    let what = || "failed to read its configuration".to_owned();
+    let mut bytes = Vec::new();
+    let body = source.blob(reference, descriptor, 0).context(what)?;
+    body.take(LIMIT + 1).read_to_end(&mut bytes).context(what)?;
+    let raw = Raw::new((), bytes);
+    if raw.digest != descriptor.digest || raw.size() > LIMIT {
+        return Err(BuildError::failed(what())
+            .because(format!("expected digest {}, got {}", descriptor.digest, raw.digest)));
+    }
+    serde_json::from_slice(&raw.bytes).context(what)
+}
+
+fn known_bases(plan: &Plan) -> String {
+    let names: Vec<&str> = plan.bases.keys().map(String::as_str).collect();
+    if names.is_empty() {
+        "define it as [base.NAME] in the plan, or name an image with its registry (HOST/REPOSITORY:TAG)".to_owned()
+    } else {
+        format!(
+            "the plan's bases are: {}; an image is named with its registry (HOST/REPOSITORY:TAG)",
+            names.join(", ")
+        )
+    }
+}
+
+impl ResolvedTier {
+    /// How the stage reader takes it.
+    pub(crate) fn input<'a>(&'a self, build_platform: &'a Platform) -> Input<'a> {
+        Input {
+            file: &self.file,
+            dockerfile: &self.dockerfile,
+            build_args: &self.build_args,
+            target: self.target.as_deref(),
+            platform: &self.platform,
+            build_platform,
+            context: self.context,
+            part: &self.part,
+        }
+    }
+}
+
+fn read_dockerfile(path: &Path, name: &str, plan_line: usize) -> Result<Dockerfile, BuildError> {
+    let text = fs::read_to_string(path).map_err(|error| {
+        let missing = error.kind() == io::ErrorKind::NotFound;
+        BuildError::input(format!("failed to read the Dockerfile {name}")).because(error).hint(
+            missing.then(|| {
+                format!(
+                    "line {plan_line} of the plan names it; paths are relative to the plan file"
+                )
+            }),
+        )
+    })?;
+    let (dockerfile, diagnostics) = anyarch_dockerfile::parse(&text);
+    match diagnostics.iter().find(|diagnostic| diagnostic.is_error()) {
+        None => Ok(dockerfile),
+        Some(diagnostic) => {
+            let line = text[..diagnostic.span.start.min(text.len())].matches('\n').count() + 1;
+            Err(BuildError::input(diagnostic.message.clone())
+                .at(Some(&Origin { file: name.to_owned(), line }))
+                .hint(
+                    diagnostic.hint.clone().or_else(|| {
+                        Some(diagnostic.label.clone()).filter(|label| !label.is_empty())
+                    }),
+                ))
+        }
+    }
+}
+
+/// The ignore file of a Dockerfile: its own (`NAME.dockerignore`), else that of the context.
+fn ignore_file(dockerfile: &Path, context: &Path) -> Option<PathBuf> {
+    let mut own = dockerfile.as_os_str().to_owned();
+    own.push(".dockerignore");
+    [PathBuf::from(own), context.join(".dockerignore")].into_iter().find(|path| path.is_file())
+}
+
+fn open_context(folder: &Path, ignore: Option<&Path>) -> Result<BuildContext, BuildError> {
+    match ignore {
+        None => BuildContext::open(folder, None),
+        Some(path) => {
+            let text = fs::read_to_string(path)
+                .context(|| format!("failed to read {}", path.display()))?;
+            BuildContext::open(folder, Some((&path.display().to_string(), &text)))
+        }
+    }
+}
+
+/// Images of the host store, as a source.
+pub(crate) struct LocalImages<'a>(pub(crate) &'a crate::engine::Engine);
+
+impl LocalImages<'_> {
+    fn has(&self, reference: &Reference) -> Result<bool, BuildError> {
+        let found = match (&reference.digest, &reference.tag) {
+            (Some(digest), _) => {
+                self.0.store.manifest(&reference.repository, digest).map(|found| found.is_some())
+            }
+            (None, tag) => {
+                let tag = tag.clone().unwrap_or_else(anyarch_oci::Tag::latest);
+                self.0.store.resolve(&reference.repository, &tag).map(|found| found.is_some())
+            }
+        };
+        found.context(|| format!("failed to look up {reference}"))
+    }
+}
+
+impl anyarch_oci::ImageSource for LocalImages<'_> {
+    fn manifest(
+        &self,
+        reference: &Reference,
+    ) -> Result<(anyarch_oci::Descriptor, Vec<u8>), anyarch_oci::EndpointError> {
+        let store = &self.0.store;
+        let read =
+            || -> Result<Option<(anyarch_oci::Descriptor, Vec<u8>)>, anyarch_store::StoreError> {
+                let found = match (&reference.digest, &reference.tag) {
+                    (Some(digest), _) => store.manifest(&reference.repository, digest)?,
+                    (None, tag) => store.resolve(
+                        &reference.repository,
+                        &tag.clone().unwrap_or_else(anyarch_oci::Tag::latest),
+                    )?,
+                };
+                found.map(|found| Ok((found.clone(), store.read_blob(&found.digest)?))).transpose()
+            };
+        match read() {
+            Ok(Some(found)) => Ok(found),
+            Ok(None) => {
+                Err(missing(format!("{reference} is not in the host store"), None::<io::Error>))
+            }
+            Err(error) => {
+                Err(missing(format!("failed to read {reference} from the host store"), Some(error)))
+            }
+        }
+    }
+
+    fn blob(
+        &self,
+        reference: &Reference,
+        blob: &anyarch_oci::Descriptor,
+        offset: u64,
+    ) -> Result<Box<dyn io::Read + Send>, anyarch_oci::EndpointError> {
+        use std::io::Seek;
+        let failed =
+            || format!("failed to read {} of {reference} from the host store", blob.digest);
+        match self.0.store.blob(&blob.digest) {
+            Ok(Some(mut found)) => match found.file.seek(io::SeekFrom::Start(offset)) {
+                Ok(_) => Ok(Box::new(found.file)),
+                Err(error) => Err(missing(failed(), Some(error))),
+            },
+            Ok(None) => Err(missing(failed(), None::<io::Error>)),
+            Err(error) => Err(missing(failed(), Some(error))),
+        }
+    }
+}
+
+fn missing<E: std::error::Error + Send + Sync + 'static>(
+    message: String,
+    source: Option<E>,
+) -> anyarch_oci::EndpointError {
+    anyarch_oci::EndpointError {
+        message,
+        hint: None,
+        not_found: source.is_none(),
+        source: source.map(|source| Box::new(source) as Box<_>),
+    }
+}

@@ -1,0 +1,181 @@
+//! Snapshots: the files of one layer, unpacked, under the chain ID of the tree they complete.
+//!
+//! `snapshots/HEX/` is what overlayfs takes as one lower directory; a tree is the stack of the
+//! snapshots of its chain. A snapshot appears by rename, complete, and can always be made again
+//! from its layer.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyarch_layer::{ApplyOptions, Compression, LayerOptions, Root, apply_layer, write_layer};
+use anyarch_oci::{ChainId, Descriptor};
+use anyarch_sandbox::OverlayMount;
+
+use crate::chain::{Chain, ChainLayer};
+use crate::engine::Session;
+use crate::error::{BuildError, Context};
+use crate::event::{Event, StepId, Unit};
+
+/// A tree that is mounted for writing; what is written goes to an upper directory of its own,
+/// which is removed when this is dropped.
+pub(crate) struct Writable {
+    mount: Option<OverlayMount>,
+    upper: PathBuf,
+    lowers: Vec<PathBuf>,
+}
+
+impl Writable {
+    /// The mounted tree.
+    pub(crate) fn root(&self) -> &Path {
+        self.mount.as_ref().map_or(Path::new(""), OverlayMount::target)
+    }
+}
+
+impl Drop for Writable {
+    fn drop(&mut self) {
+        drop(self.mount.take());
+        // What cannot be removed now goes with the working folder of the process.
+        drop(fs::remove_dir_all(&self.upper));
+    }
+}
+
+impl Session<'_> {
+    fn snapshot_path(&self, chain: &ChainId) -> PathBuf {
+        self.store().root().join("snapshots").join(&chain.0.hex()[..40])
+    }
+
+    /// The directories of a tree, topmost first, unpacking what is missing.
+    pub(crate) fn lowers(&self, chain: &Chain) -> Result<Vec<PathBuf>, BuildError> {
+        for (count, layer) in chain.layers.iter().enumerate() {
+            if !self.snapshot_path(&layer.chain_id).is_dir() {
+                self.unpack(&Chain { layers: chain.layers[..count].to_vec() }, layer)?;
+            }
+        }
+        let mut lowers: Vec<PathBuf> =
+            chain.layers.iter().rev().map(|layer| self.snapshot_path(&layer.chain_id)).collect();
+        if lowers.is_empty() {
+            lowers.push(make(self.store().root().join("snapshots/empty"))?);
+        }
+        Ok(lowers)
+    }
+
+    /// Makes the snapshot of a layer on top of a tree whose snapshots are there.
+    fn unpack(&self, below: &Chain, layer: &ChainLayer) -> Result<(), BuildError> {
+        let what = || format!("failed to unpack layer {}", layer.descriptor.digest);
+        let name = format!("snapshot-{}", layer.chain_id.0.hex());
+        let _lock = self.store().lock(&name).context(what)?;
+        if self.snapshot_path(&layer.chain_id).is_dir() {
+            return Ok(());
+        }
+        let blob = self.store().blob(&layer.descriptor.digest).context(what)?;
+        let blob = blob.ok_or_else(|| {
+            BuildError::failed(what())
+                .because(anyarch_store::StoreError::Missing(layer.descriptor.digest.clone()))
+        })?;
+        let writable = self.mount(below)?;
+        let root = Root::open(writable.root()).context(what)?;
+        let options =
+            ApplyOptions { ignore_owner: self.engine.host.single_id, ..ApplyOptions::default() };
+        let applied = apply_layer(blob.file, &root, &options).context(what)?;
+        if applied.diff_id != layer.diff_id {
+            return Err(BuildError::failed(what()).because(format!(
+                "its content has diff ID {}, its image says {}",
+                applied.diff_id, layer.diff_id
+            )));
+        }
+        drop(root);
+        self.settle(writable, &layer.chain_id)
+    }
+
+    /// Mounts a tree for reading.
+    pub(crate) fn view(&self, chain: &Chain) -> Result<OverlayMount, BuildError> {
+        let target = make(self.fresh("view"))?;
+        OverlayMount::mount(&self.lowers(chain)?, None, &target)
+            .context(|| "failed to mount a snapshot".to_owned())
+    }
+
+    /// Mounts a tree for writing.
+    pub(crate) fn mount(&self, chain: &Chain) -> Result<Writable, BuildError> {
+        let lowers = self.lowers(chain)?;
+        let folder = make(self.fresh("tree"))?;
+        let upper = make(folder.join("upper"))?;
+        let work = make(folder.join("work"))?;
+        let target = make(folder.join("root"))?;
+        let mount = OverlayMount::mount(&lowers, Some((&upper, &work)), &target)
+            .context(|| "failed to mount a snapshot".to_owned())?;
+        Ok(Writable { mount: Some(mount), upper, lowers })
+    }
+
+    /// Turns what was written to a tree into a layer and its snapshot. Returns the tree with that
+    /// layer, or the tree as it was where nothing has changed.
+    pub(crate) fn commit(
+        &self,
+        step: StepId,
+        parent: &Chain,
+        tree: Writable,
+    ) -> Result<Chain, BuildError> {
+        let what = || "failed to write the layer".to_owned();
+        let below = match parent.layers.is_empty() {
+            true => None,
+            false => {
+                let target = make(self.fresh("parent"))?;
+                Some(OverlayMount::mount(&tree.lowers, None, &target).context(what)?)
+            }
+        };
+        let progress = |done: u64| {
+            (self.on)(Event::Progress {
+                step: Some(step),
+                what: "write layer".to_owned(),
+                done,
+                total: None,
+                unit: Unit::Bytes,
+            });
+        };
+        let options = LayerOptions {
+            epoch: self.epoch,
+            compression: Compression::Gzip,
+            threads: self.engine.host.cores,
+            progress: Some(&progress),
+        };
+        let mut ingest = self.store().ingest().context(what)?;
+        // Read through the upper directory itself: the mounted view would hide the whiteouts.
+        let written = write_layer(
+            below.as_ref().map(OverlayMount::target),
+            &tree.upper,
+            &options,
+            &mut ingest,
+        )
+        .context(what)?;
+        drop(below);
+        let Some(layer) = written else { return Ok(parent.clone()) };
+        let (digest, size) = ingest.commit(Some(&layer.digest)).context(what)?;
+        let descriptor = Descriptor::new(layer.media_type, digest, size);
+        let chain = parent.with(descriptor, layer.diff_id);
+        if let Some(id) = chain.id() {
+            self.settle(tree, id)?;
+        }
+        Ok(chain)
+    }
+
+    /// Moves the upper directory of a tree to its place among the snapshots.
+    fn settle(&self, mut tree: Writable, chain: &ChainId) -> Result<(), BuildError> {
+        let what = || "failed to keep a snapshot".to_owned();
+        let place = self.snapshot_path(chain);
+        make(self.store().root().join("snapshots"))?;
+        if let Some(mount) = tree.mount.take() {
+            mount.unmount().context(what)?;
+        }
+        match fs::rename(&tree.upper, &place) {
+            Ok(()) => Ok(()),
+            // Another process made the same tree first.
+            Err(_) if place.is_dir() => Ok(()),
+            Err(error) => Err(error).context(what),
+        }
+    }
+}
+
+/// Makes a directory that may be there already.
+pub(crate) fn make(path: PathBuf) -> Result<PathBuf, BuildError> {
+    fs::create_dir_all(&path).context(|| format!("failed to create {}", path.display()))?;
+    Ok(path)
+}

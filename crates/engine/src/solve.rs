@@ -1,0 +1,350 @@
+//! Runs the graph: every step whose inputs are known is looked up in the cache or run, several at
+//! once, and leaves a chain of layers.
+//!
+//! The layer of a step is written right after the step, not at the end, because the keys of the
+//! steps above hold its diff ID: that is what lets an identical result cut the rebuilding off.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use crate::base::ResolvedBase;
+use crate::cache::{self, KeyParts, Record};
+use crate::chain::Chain;
+use crate::engine::Session;
+use crate::error::{BuildError, Context, ErrorKind};
+use crate::event::{Event, Outcome, StepId, Stream, Unit};
+use crate::exec::{ended_badly, shorten};
+use crate::file::Origin;
+use crate::graph::{BuildGraph, Step};
+use crate::op::{CopyFrom, ImageOp, Op};
+use crate::resolve::Resolved;
+
+/// What the steps left, by number, and how many of them ran.
+pub(crate) struct Solved {
+    chains: Vec<Option<Chain>>,
+}
+
+impl Solved {
+    /// The tree that a step left; `None` means the empty tree.
+    pub(crate) fn chain(&self, step: Option<StepId>) -> Chain {
+        step.and_then(|step| self.chains[step.0].clone()).unwrap_or_default()
+    }
+}
+
+/// What the workers share.
+struct Progress {
+    chains: Vec<Option<Chain>>,
+    begun: Vec<bool>,
+    running: usize,
+    failure: Option<BuildError>,
+}
+
+impl Session<'_> {
+    /// Runs or looks up every step.
+    ///
+    /// # Errors
+    /// The first failure; the other steps that run are stopped then.
+    pub(crate) fn solve(
+        &self,
+        graph: &BuildGraph,
+        resolved: &Resolved,
+    ) -> Result<Solved, BuildError> {
+        let count = graph.steps().len();
+        let state = Mutex::new(Progress {
+            chains: vec![None; count],
+            begun: vec![false; count],
+            running: 0,
+            failure: None,
+        });
+        let changed = Condvar::new();
+        let workers = self.engine.host.cores.clamp(1, count.max(1));
+        std::thread::scope(|scope| {
+            for _ in 0..workers {
+                scope.spawn(|| self.work(graph, resolved, &state, &changed));
+            }
+        });
+        let state = state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        for (step, begun) in state.begun.iter().enumerate().filter(|(_, begun)| !**begun) {
+            debug_assert!(!begun);
+            self.finished(StepId(step), Outcome::Cancelled, Instant::now());
+        }
+        match state.failure {
+            Some(failure) => Err(failure),
+            None => Ok(Solved { chains: state.chains }),
+        }
+    }
+
+    /// One worker: takes the first step that is ready until there is none left.
+    fn work(
+        &self,
+        graph: &BuildGraph,
+        resolved: &Resolved,
+        state: &Mutex<Progress>,
+        changed: &Condvar,
+    ) {
+        loop {
+            let mut now = lock(state);
+            let (step, parent, input) = loop {
+                if now.failure.is_none() && self.cancel.is_cancelled() {
+                    now.failure = Some(BuildError::cancelled());
+                }
+                if now.failure.is_some() || now.begun.iter().all(|begun| *begun) {
+                    changed.notify_all();
+                    return;
+                }
+                match next(graph, &now) {
+                    Some(ready) => break ready,
+                    None => now = changed.wait(now).unwrap_or_else(PoisonError::into_inner),
+                }
+            };
+            now.begun[step.0] = true;
+            now.running += 1;
+            drop(now);
+            let result = self.attempt(graph, resolved, step, &parent, input.as_ref());
+            let mut now = lock(state);
+            now.running -= 1;
+            match result {
+                Ok(chain) => now.chains[step.0] = Some(chain),
+                Err(error) => {
+                    // A stopped neighbour must not hide what stopped it.
+                    let first =
+                        now.failure.as_ref().is_none_or(|known| known.kind == ErrorKind::Cancelled);
+                    if first {
+                        now.failure = Some(error);
+                    }
+                    self.cancel.cancel();
+                }
+            }
+            changed.notify_all();
+        }
+    }
+
+    /// Looks a step up or runs it, and tells how it went.
+    fn attempt(
+        &self,
+        graph: &BuildGraph,
+        resolved: &Resolved,
+        id: StepId,
+        parent: &Chain,
+        input: Option<&Chain>,
+    ) -> Result<Chain, BuildError> {
+        let begun = Instant::now();
+        let step = graph.step(id);
+        // A panic in one step must not leave the others waiting for it for ever.
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            self.find_or_run(resolved, step, parent, input)
+        }));
+        let result =
+            outcome.unwrap_or_else(|_| Err(BuildError::failed("the step hit a bug in the engine")));
+        match result {
+            Ok((chain, cached)) => {
+                let added = chain.layers.len() > parent.layers.len();
+                let bytes =
+                    chain.layers.last().filter(|_| added).map(|layer| layer.descriptor.size);
+                self.finished(
+                    id,
+                    if cached { Outcome::Cached } else { Outcome::Ran { bytes } },
+                    begun,
+                );
+                Ok(chain)
+            }
+            Err(mut error) => {
+                error.step = Some(id);
+                let error = error.at(step.info.origin.as_ref());
+                let cancelled = error.kind == ErrorKind::Cancelled;
+                self.finished(
+                    id,
+                    if cancelled { Outcome::Cancelled } else { Outcome::Failed },
+                    begun,
+                );
+                Err(error)
+            }
+        }
+    }
+
+    fn finished(&self, step: StepId, outcome: Outcome, begun: Instant) {
+        (self.on)(Event::Finished { step, outcome, elapsed: begun.elapsed() });
+    }
+
+    /// The result of a step, and whether it was known.
+    fn find_or_run(
+        &self,
+        resolved: &Resolved,
+        step: &Step,
+        parent: &Chain,
+        input: Option<&Chain>,
+    ) -> Result<(Chain, bool), BuildError> {
+        let store = self.store();
+        if let Op::Image(image) = &step.op {
+            return self.pull(step.info.id, image);
+        }
+        let origin = match &step.op {
+            Op::Copy(copy) => Some(match (copy.from, input) {
+                (CopyFrom::Context(number), _) => Origin::Context(&resolved.contexts[number]),
+                (CopyFrom::Step(_), Some(chain)) => Origin::Tree(chain),
+                (CopyFrom::Step(_), None) => {
+                    return Err(BuildError::failed("the stage to copy from is empty"));
+                }
+            }),
+            _ => None,
+        };
+        let taken = match (&step.op, &origin) {
+            (Op::Copy(copy), Some(origin)) => Some(origin.digest(copy)?),
+            _ => None,
+        };
+        let parts = KeyParts::new(&step.op, taken, &step.platform, parent, self.layout())?;
+        let key = parts.key()?;
+        if let Some(known) = cache::find(store, &key)? {
+            return Ok((known, true));
+        }
+        // Another process may be at the same step: wait for it, then look again.
+        let _lock = store
+            .lock(&format!("step-{}", key.hex()))
+            .context(|| "failed to lock the step".to_owned())?;
+        if let Some(known) = cache::find(store, &key)? {
+            return Ok((known, true));
+        }
+        self.check_cancelled()?;
+        (self.on)(Event::Started { step: step.info.id });
+        let chain = self.run_op(resolved, step, parent, origin.as_ref())?;
+        cache::keep(store, &key, &Record { parts, result: chain.clone() })?;
+        Ok((chain, false))
+    }
+
+    fn run_op(
+        &self,
+        resolved: &Resolved,
+        step: &Step,
+        parent: &Chain,
+        origin: Option<&Origin<'_>>,
+    ) -> Result<Chain, BuildError> {
+        let id = step.info.id;
+        let mut output = |stream: Stream, bytes: &[u8]| {
+            (self.on)(Event::Output { step: id, stream, bytes: bytes.to_vec() });
+        };
+        let tree = self.mount(parent)?;
+        match &step.op {
+            Op::Exec(op) => {
+                if step.platform.architecture != self.engine.platform().architecture {
+                    return Err(BuildError::input(format!(
+                        "a {} program cannot run on this {} machine yet",
+                        step.platform,
+                        self.engine.platform()
+                    ))
+                    .hint("build the members of this machine's platform; foreign platforms come with a later version".to_owned()));
+                }
+                let exit = self.execute(tree.root(), op, &mut output)?;
+                if !exit.success() {
+                    return Err(ended_badly(&format!("`{}`", shorten(&step.info.name)), exit));
+                }
+            }
+            Op::Copy(op) => {
+                let origin = origin.ok_or_else(|| BuildError::failed("a copy without origin"))?;
+                self.copy(tree.root(), op, origin)?;
+            }
+            Op::Mkdir { path } => self.make_directory(tree.root(), path)?,
+            Op::Debian(op) => {
+                let base = find_base(resolved, op)?;
+                if step.platform.architecture != self.engine.platform().architecture {
+                    return Err(BuildError::input(format!(
+                        "base `{}` for {} cannot be configured on this {} machine yet",
+                        op.name,
+                        step.platform,
+                        self.engine.platform()
+                    ))
+                    .hint("build the members of this machine's platform; foreign platforms come with a later version".to_owned()));
+                }
+                self.bootstrap(id, base, tree.root(), &mut output)?;
+            }
+            Op::Image(_) => return Err(BuildError::failed("an image is pulled, not run")),
+        }
+        self.check_cancelled()?;
+        self.commit(id, parent, tree)
+    }
+
+    /// Brings the layers of an image into the store.
+    fn pull(&self, step: StepId, image: &ImageOp) -> Result<(Chain, bool), BuildError> {
+        let mut chain = Chain::default();
+        let mut known = true;
+        for layer in &image.layers {
+            self.check_cancelled()?;
+            let descriptor = &layer.descriptor;
+            if self.store().blob_size(&descriptor.digest) != Some(descriptor.size) {
+                if known {
+                    (self.on)(Event::Started { step });
+                }
+                known = false;
+                self.pull_blob(step, image, descriptor)?;
+            }
+            chain = chain.with(descriptor.clone(), layer.diff_id.clone());
+        }
+        Ok((chain, known))
+    }
+
+    fn pull_blob(
+        &self,
+        step: StepId,
+        image: &ImageOp,
+        blob: &anyarch_oci::Descriptor,
+    ) -> Result<(), BuildError> {
+        use std::io::{Read, Write};
+        let what = || format!("failed to pull layer {} of {}", blob.digest, image.reference);
+        let reference = image.reference.parse().map_err(|error: anyarch_oci::ReferenceError| {
+            BuildError::input(what()).because(error)
+        })?;
+        let mut body = self.engine.images.blob(&reference, blob, 0).context(what)?;
+        let mut ingest = self.store().ingest_with(blob.digest.algorithm()).context(what)?;
+        let mut buffer = vec![0; 1 << 17];
+        loop {
+            self.check_cancelled()?;
+            let count = body.read(&mut buffer).context(what)?;
+            if count == 0 {
+                break;
+            }
+            if ingest.size() + count as u64 > blob.size {
+                return Err(BuildError::failed(what())
+                    .because(format!("more than the {} bytes promised came", blob.size)));
+            }
+            ingest.write_all(&buffer[..count]).context(what)?;
+            (self.on)(Event::Progress {
+                step: Some(step),
+                what: format!("pull {}", blob.digest.short()),
+                done: ingest.size(),
+                total: Some(blob.size),
+                unit: Unit::Bytes,
+            });
+        }
+        ingest.commit(Some(&blob.digest)).context(what)?;
+        Ok(())
+    }
+}
+
+fn find_base<'a>(
+    resolved: &'a Resolved,
+    op: &crate::op::DebianOp,
+) -> Result<&'a ResolvedBase, BuildError> {
+    let found = resolved.bases.values().find(|base| base.op == *op);
+    found.ok_or_else(|| BuildError::failed(format!("base `{}` was not resolved", op.name)))
+}
+
+/// The first step that has not begun and whose needs are all there.
+fn next(graph: &BuildGraph, now: &Progress) -> Option<(StepId, Chain, Option<Chain>)> {
+    let ready = |step: &&Step| {
+        !now.begun[step.info.id.0]
+            && graph.needs(step.info.id).all(|need| now.chains[need.0].is_some())
+    };
+    let step = graph.steps().iter().find(ready)?;
+    let chain = |id: StepId| now.chains[id.0].clone().unwrap_or_default();
+    let input = match &step.op {
+        Op::Copy(copy) => match copy.from {
+            CopyFrom::Step(from) => Some(from.map(chain).unwrap_or_default()),
+            CopyFrom::Context(_) => None,
+        },
+        _ => None,
+    };
+    Some((step.info.id, step.parent.map(chain).unwrap_or_default(), input))
+}
+
+fn lock(state: &Mutex<Progress>) -> MutexGuard<'_, Progress> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}

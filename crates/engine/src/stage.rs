@@ -1,0 +1,717 @@
+//! Lowers the stages of one Dockerfile into steps and an image configuration.
+//!
+//! Pure: names are already resolved (`Bases`), no file is read. What the language allows but this
+//! version does not run is an error that names the line.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyarch_dockerfile::{
+    Add, Command, Copy, Dockerfile, Healthcheck, Instruction, Kind, Lexer, Network, Run, Security,
+    Stage,
+};
+use anyarch_oci::{
+    ContainerConfig, Empty, Healthcheck as HealthConfig, History, ImageConfig, Platform,
+};
+
+use crate::error::BuildError;
+use crate::event::{Origin, StepId};
+use crate::graph::BuildGraph;
+use crate::op::{CopyFrom, CopyOp, ExecOp, Op};
+
+/// The search path where an image sets none, as in every container tool.
+pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// A tree and what its image would say about itself.
+#[derive(Clone, Debug)]
+pub struct Lowered {
+    /// The step that leaves the tree; `None`: the empty tree.
+    pub step: Option<StepId>,
+    /// Configuration so far; layers and history are filled in when the steps have run.
+    pub config: ImageConfig,
+    /// How it came about, oldest first.
+    pub history: Vec<HistoryItem>,
+}
+
+/// One entry of an image's history.
+#[derive(Clone, Debug)]
+pub enum HistoryItem {
+    /// Taken over from an image that was pulled.
+    Inherited(History),
+    /// An instruction of ours, with the step it became; `None`: it only changed the configuration.
+    Ours {
+        /// The instruction.
+        created_by: String,
+        /// Its step.
+        step: Option<StepId>,
+    },
+}
+
+impl Lowered {
+    /// The empty tree for a platform (`FROM scratch`).
+    pub fn scratch(platform: &Platform) -> Lowered {
+        let mut config = ImageConfig::new(platform);
+        config.config.set_env("PATH", DEFAULT_PATH);
+        config.config.working_dir = "/".to_owned();
+        Lowered { step: None, config, history: Vec::new() }
+    }
+}
+
+/// Finds what a `FROM` or `--from` names, when it is neither a stage nor `scratch`.
+pub type Bases<'a> = &'a dyn Fn(&str, &Platform) -> Option<Lowered>;
+
+/// One Dockerfile and all that decides how it is read.
+pub struct Input<'a> {
+    /// Its name, for messages.
+    pub file: &'a str,
+    /// Its content.
+    pub dockerfile: &'a Dockerfile,
+    /// Values for ARG.
+    pub build_args: &'a BTreeMap<String, String>,
+    /// Stage to build; the last where `None`.
+    pub target: Option<&'a str>,
+    /// What the image is for.
+    pub platform: &'a Platform,
+    /// What the machine is.
+    pub build_platform: &'a Platform,
+    /// Number of the build context.
+    pub context: usize,
+    /// For people: what the steps belong to.
+    pub part: &'a str,
+}
+
+/// A name that a Dockerfile takes from outside: an image, a base of the plan, another tier.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutsideName {
+    /// The name after expansion.
+    pub name: String,
+    /// The platform wanted.
+    pub platform: Platform,
+    /// Where it is named.
+    pub origin: Origin,
+}
+
+/// Everything that the needed stages take from outside, in order of appearance.
+pub fn outside_names(input: &Input<'_>) -> Result<Vec<OutsideName>, BuildError> {
+    let reader = Reader::new(input)?;
+    let mut names = Vec::new();
+    for at in reader.needed()? {
+        let stage = &input.dockerfile.stages[at];
+        let (base, platform) = reader.from(stage)?;
+        if base != "scratch" && reader.stage_before(&base, at).is_none() {
+            names.push(OutsideName {
+                name: base,
+                platform,
+                origin: reader.origin(stage.span.lines.start()),
+            });
+        }
+        for instruction in &stage.instructions {
+            let Some(from) = copies_from(instruction) else { continue };
+            if reader.stage_before(from, at).is_none() {
+                let origin = reader.origin(instruction.span.lines.start());
+                names.push(OutsideName {
+                    name: from.to_owned(),
+                    platform: input.platform.clone(),
+                    origin,
+                });
+            }
+        }
+    }
+    Ok(names)
+}
+
+/// Adds the steps of the target stage, and of the stages it needs, to the graph.
+pub fn lower(
+    graph: &mut BuildGraph,
+    input: &Input<'_>,
+    bases: Bases<'_>,
+) -> Result<Lowered, BuildError> {
+    let reader = Reader::new(input)?;
+    let mut done: BTreeMap<usize, Lowered> = BTreeMap::new();
+    let mut last = None;
+    for at in reader.needed()? {
+        let stage = &input.dockerfile.stages[at];
+        let (base, platform) = reader.from(stage)?;
+        let origin = reader.origin(stage.span.lines.start());
+        let found = match reader.stage_before(&base, at) {
+            Some(earlier) => done.get(&earlier).cloned(),
+            None if base == "scratch" => Some(Lowered::scratch(&platform)),
+            None => bases(&base, &platform),
+        };
+        let tree = found.ok_or_else(|| unknown_name(&base).at(Some(&origin)))?;
+        if let Some(trigger) = tree.config.config.on_build.first() {
+            return Err(BuildError::input(format!(
+                "{base} has an ONBUILD trigger (`{trigger}`), which is not run yet"
+            ))
+            .hint(
+                "build from an image without ONBUILD, or write its instructions into this file"
+                    .to_owned(),
+            )
+            .at(Some(&origin)));
+        }
+        let mut state = State::new(graph, &reader, tree, platform, at);
+        for instruction in &stage.instructions {
+            let origin = reader.origin(instruction.span.lines.start());
+            state
+                .apply(instruction, &origin, &done, bases)
+                .map_err(|error| error.at(Some(&origin)))?;
+        }
+        let lowered = state.tree;
+        done.insert(at, lowered.clone());
+        last = Some(lowered);
+    }
+    last.ok_or_else(|| BuildError::input(format!("{} has no stage", input.file)))
+}
+
+fn unknown_name(name: &str) -> BuildError {
+    BuildError::input(format!("nothing is known under the name `{name}`"))
+        .hint("name a stage above, a [base] of the plan, or an image reference".to_owned())
+}
+
+/// The expanded value of `--from`. Variables are not allowed in it, as in BuildKit.
+fn copies_from(instruction: &Instruction) -> Option<&str> {
+    match &instruction.kind {
+        Kind::Copy(copy) => copy.from.as_ref().map(|from| from.as_str()),
+        _ => None,
+    }
+}
+
+/// What the whole file has in common: arguments before the first FROM, stage names.
+struct Reader<'a> {
+    input: &'a Input<'a>,
+    lexer: Lexer,
+    /// Platform arguments and the ARGs before the first FROM, with their values.
+    globals: BTreeMap<String, String>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(input: &'a Input<'a>) -> Result<Reader<'a>, BuildError> {
+        let lexer = Lexer::new(input.dockerfile.directives.escape);
+        let mut reader = Reader { input, lexer, globals: platform_args(input) };
+        for instruction in &input.dockerfile.meta_args {
+            let Kind::Arg(definitions) = &instruction.kind else { continue };
+            let origin = reader.origin(instruction.span.lines.start());
+            for definition in definitions {
+                let value = match (input.build_args.get(&definition.name), &definition.default) {
+                    (Some(given), _) => given.clone(),
+                    (None, Some(default)) => {
+                        reader.expand_global(default).map_err(|error| error.at(Some(&origin)))?
+                    }
+                    (None, None) => continue,
+                };
+                reader.globals.insert(definition.name.clone(), value);
+            }
+        }
+        Ok(reader)
+    }
+
+    fn origin(&self, line: &usize) -> Origin {
+        Origin { file: self.input.file.to_owned(), line: *line }
+    }
+
+    fn expand_global(&self, word: &str) -> Result<String, BuildError> {
+        self.lexer
+            .expand(word, &mut |name| self.globals.get(name).cloned())
+            .map_err(|error| BuildError::input(format!("failed to expand `{word}`")).because(error))
+    }
+
+    /// Name and platform of a stage's base.
+    fn from(&self, stage: &Stage) -> Result<(String, Platform), BuildError> {
+        let origin = self.origin(stage.span.lines.start());
+        let read = || {
+            let base = self.expand_global(&stage.base)?;
+            if base.is_empty() {
+                return Err(BuildError::input(format!(
+                    "FROM {} names nothing: the variable is empty",
+                    stage.base
+                ))
+                .hint("give the ARG a default, or pass it with --build-arg".to_owned()));
+            }
+            let platform = match &stage.platform {
+                None => self.input.platform.clone(),
+                Some(text) => self.expand_global(text)?.parse().map_err(|error| {
+                    BuildError::input("FROM has a bad --platform").because(error)
+                })?,
+            };
+            Ok((base, platform))
+        };
+        read().map_err(|error: BuildError| error.at(Some(&origin)))
+    }
+
+    /// The stage that a name or number means, seen from stage `at`.
+    fn stage_before(&self, name: &str, at: usize) -> Option<usize> {
+        let stages = &self.input.dockerfile.stages[..at];
+        let named =
+            |stage: &Stage| stage.name.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(name));
+        stages.iter().rposition(named).or_else(|| name.parse().ok().filter(|number| *number < at))
+    }
+
+    /// The stages that the target needs, in file order.
+    fn needed(&self) -> Result<Vec<usize>, BuildError> {
+        let stages = &self.input.dockerfile.stages;
+        let target = match self.input.target {
+            None => stages.len().checked_sub(1),
+            Some(name) => self.stage_before(name, stages.len()),
+        };
+        let target = target.ok_or_else(|| match self.input.target {
+            Some(name) => {
+                let names: Vec<&str> =
+                    stages.iter().filter_map(|stage| stage.name.as_deref()).collect();
+                BuildError::input(format!("{} has no stage `{name}`", self.input.file))
+                    .hint(format!("its stages are: {}", names.join(", ")))
+            }
+            None => BuildError::input(format!("{} has no stage", self.input.file)),
+        })?;
+        let mut needed = std::collections::BTreeSet::new();
+        let mut open = vec![target];
+        while let Some(at) = open.pop() {
+            if !needed.insert(at) {
+                continue;
+            }
+            let (base, _) = self.from(&stages[at])?;
+            open.extend(self.stage_before(&base, at));
+            let froms = stages[at].instructions.iter().filter_map(copies_from);
+            open.extend(froms.filter_map(|from| self.stage_before(from, at)));
+        }
+        Ok(needed.into_iter().collect())
+    }
+}
+
+/// The automatic platform arguments (Dockerfile reference, "Automatic platform ARGs").
+fn platform_args(input: &Input<'_>) -> BTreeMap<String, String> {
+    let mut args = BTreeMap::new();
+    for (prefix, platform) in [("TARGET", input.platform), ("BUILD", input.build_platform)] {
+        args.insert(format!("{prefix}PLATFORM"), platform.to_string());
+        args.insert(format!("{prefix}OS"), platform.os.clone());
+        args.insert(format!("{prefix}ARCH"), platform.architecture.clone());
+        args.insert(format!("{prefix}VARIANT"), platform.variant.clone().unwrap_or_default());
+    }
+    args.insert("TARGETSTAGE".to_owned(), input.target.unwrap_or("default").to_owned());
+    args
+}
+
+/// A stage while its instructions are applied.
+struct State<'a> {
+    graph: &'a mut BuildGraph,
+    reader: &'a Reader<'a>,
+    tree: Lowered,
+    platform: Platform,
+    at: usize,
+    /// Build arguments in scope, in order of declaration.
+    args: Vec<(String, String)>,
+    cmd_set: bool,
+}
+
+impl<'a> State<'a> {
+    fn new(
+        graph: &'a mut BuildGraph,
+        reader: &'a Reader<'a>,
+        mut tree: Lowered,
+        platform: Platform,
+        at: usize,
+    ) -> State<'a> {
+        if tree.config.config.env("PATH").is_none() {
+            tree.config.config.set_env("PATH", DEFAULT_PATH);
+        }
+        State { graph, reader, tree, platform, at, args: Vec::new(), cmd_set: false }
+    }
+
+    fn config(&mut self) -> &mut ContainerConfig {
+        &mut self.tree.config.config
+    }
+
+    fn lookup(&self, name: &str) -> Option<String> {
+        let arg = || {
+            self.args.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.clone())
+        };
+        self.tree.config.config.env(name).map(str::to_owned).or_else(arg)
+    }
+
+    fn expand(&self, word: &str) -> Result<String, BuildError> {
+        self.reader
+            .lexer
+            .expand(word, &mut |name| self.lookup(name))
+            .map_err(|error| BuildError::input(format!("failed to expand `{word}`")).because(error))
+    }
+
+    fn expand_words(&self, word: &str) -> Result<Vec<String>, BuildError> {
+        self.reader
+            .lexer
+            .expand_words(word, &mut |name| self.lookup(name))
+            .map_err(|error| BuildError::input(format!("failed to expand `{word}`")).because(error))
+    }
+
+    fn apply(
+        &mut self,
+        instruction: &Instruction,
+        origin: &Origin,
+        done: &BTreeMap<usize, Lowered>,
+        bases: Bases<'_>,
+    ) -> Result<(), BuildError> {
+        match &instruction.kind {
+            Kind::Run(run) => return self.run(run, instruction, origin),
+            Kind::Copy(copy) => return self.copy(copy, instruction, origin, done, bases),
+            Kind::Add(add) => return self.add(add, instruction, origin),
+            Kind::Workdir(path) => return self.workdir(path, origin),
+            Kind::Arg(definitions) => {
+                for definition in definitions {
+                    self.declare(&definition.name, definition.default.as_deref())?;
+                }
+            }
+            Kind::Env(pairs) => {
+                let mut values = Vec::new();
+                for (name, value) in pairs {
+                    values.push((self.expand(name)?, self.expand(value)?));
+                }
+                for (name, value) in values {
+                    self.config().set_env(&name, &value);
+                }
+            }
+            Kind::Label(pairs) => {
+                for (name, value) in pairs {
+                    let (name, value) = (self.expand(name)?, self.expand(value)?);
+                    self.config().labels.insert(name, value);
+                }
+            }
+            Kind::User(user) => self.config().user = self.expand(user)?,
+            Kind::Expose(ports) => {
+                for port in ports {
+                    for port in expose(&self.expand(port)?)? {
+                        self.config().exposed_ports.insert(port, Empty {});
+                    }
+                }
+            }
+            Kind::Volume(paths) => {
+                for path in paths {
+                    let path = self.expand(path)?;
+                    self.config().volumes.insert(path, Empty {});
+                }
+            }
+            Kind::Entrypoint(command) => {
+                let argv = self.argv(command);
+                let keep_cmd = self.cmd_set;
+                let config = self.config();
+                config.entrypoint = argv;
+                if !keep_cmd {
+                    config.cmd = None;
+                }
+            }
+            Kind::Cmd(command) => {
+                self.config().cmd = self.argv(command);
+                self.cmd_set = true;
+            }
+            Kind::Shell(shell) => self.config().shell = Some(shell.clone()),
+            Kind::StopSignal(signal) => self.config().stop_signal = Some(self.expand(signal)?),
+            Kind::Healthcheck(check) => self.config().healthcheck = Some(self.health(check)),
+            Kind::OnBuild(_) => {
+                return Err(not_run("ONBUILD"));
+            }
+            Kind::Maintainer(name) => self.tree.config.author = Some(name.clone()),
+        }
+        self.record(instruction.text.clone(), None);
+        Ok(())
+    }
+
+    /// ARG: a value from the command, else the default, else a global of that name.
+    fn declare(&mut self, name: &str, default: Option<&str>) -> Result<(), BuildError> {
+        let value = match (self.reader.input.build_args.get(name), default) {
+            (Some(given), _) => Some(given.clone()),
+            (None, Some(default)) => Some(self.expand(default)?),
+            (None, None) => self.reader.globals.get(name).cloned(),
+        };
+        self.args.retain(|(known, _)| known != name);
+        self.args.extend(value.map(|value| (name.to_owned(), value)));
+        Ok(())
+    }
+
+    fn argv(&self, command: &Command) -> Option<Vec<String>> {
+        let argv = command.argv(&self.shell());
+        (!argv.is_empty()).then_some(argv)
+    }
+
+    fn shell(&self) -> Vec<String> {
+        let own = self.tree.config.config.shell.clone();
+        own.unwrap_or_else(|| vec!["/bin/sh".to_owned(), "-c".to_owned()])
+    }
+
+    fn health(&self, check: &Healthcheck) -> HealthConfig {
+        let nanos = |time: &Option<std::time::Duration>| {
+            time.map(|time| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX))
+                .filter(|nanos| *nanos != 0)
+        };
+        match check {
+            Healthcheck::None => {
+                HealthConfig { test: vec!["NONE".to_owned()], ..HealthConfig::default() }
+            }
+            Healthcheck::Check {
+                command,
+                interval,
+                timeout,
+                start_period,
+                start_interval,
+                retries,
+            } => {
+                let test = match command {
+                    Command::Shell(text) => vec!["CMD-SHELL".to_owned(), text.clone()],
+                    Command::Exec(argv) => {
+                        std::iter::once("CMD".to_owned()).chain(argv.iter().cloned()).collect()
+                    }
+                };
+                HealthConfig {
+                    test,
+                    interval: nanos(interval),
+                    timeout: nanos(timeout),
+                    start_period: nanos(start_period),
+                    start_interval: nanos(start_interval),
+                    retries: retries.map(i64::from).filter(|retries| *retries != 0),
+                    extra: BTreeMap::new(),
+                }
+            }
+        }
+    }
+
+    fn run(
+        &mut self,
+        run: &Run,
+        instruction: &Instruction,
+        origin: &Origin,
+    ) -> Result<(), BuildError> {
+        if !run.mounts.is_empty() {
+            return Err(not_run("RUN --mount"));
+        }
+        if run.security == Security::Insecure {
+            return Err(BuildError::input("RUN --security=insecure is refused")
+                .hint("steps run with the default set of capabilities only".to_owned()));
+        }
+        if !run.devices.is_empty() {
+            return Err(not_run("RUN --device"));
+        }
+        let invocation = run.invocation(&self.shell());
+        let mut env: BTreeMap<String, String> = self.args.iter().cloned().collect();
+        for entry in &self.tree.config.config.env {
+            if let Some((name, value)) = entry.split_once('=') {
+                env.insert(name.to_owned(), value.to_owned());
+            }
+        }
+        let op = Op::Exec(ExecOp {
+            argv: invocation.argv.clone(),
+            env,
+            cwd: absolute("/", &self.tree.config.config.working_dir),
+            user: self.tree.config.config.user.clone(),
+            isolated: run.network == Some(Network::None),
+            scripts: invocation
+                .script
+                .into_iter()
+                .map(|script| (script.path, script.content))
+                .collect(),
+        });
+        let mut created_by = "RUN ".to_owned();
+        if !self.args.is_empty() {
+            created_by.push_str(&format!("|{} ", self.args.len()));
+            for (name, value) in &self.args {
+                created_by.push_str(&format!("{name}={value} "));
+            }
+        }
+        created_by.push_str(&invocation.argv.join(" "));
+        self.add_step(op, instruction.text.clone(), created_by, origin);
+        Ok(())
+    }
+
+    fn workdir(&mut self, path: &str, origin: &Origin) -> Result<(), BuildError> {
+        let path = self.expand(path)?;
+        let path = absolute(&self.tree.config.config.working_dir, &path);
+        self.config().working_dir.clone_from(&path);
+        let text = format!("WORKDIR {path}");
+        self.add_step(Op::Mkdir { path }, text.clone(), text, origin);
+        Ok(())
+    }
+
+    fn copy(
+        &mut self,
+        copy: &Copy,
+        instruction: &Instruction,
+        origin: &Origin,
+        done: &BTreeMap<usize, Lowered>,
+        bases: Bases<'_>,
+    ) -> Result<(), BuildError> {
+        for (flag, used) in [
+            ("COPY --link", copy.link),
+            ("COPY --parents", copy.parents),
+            ("COPY --exclude", !copy.exclude.is_empty()),
+        ] {
+            if used {
+                return Err(not_run(flag));
+            }
+        }
+        let from = match &copy.from {
+            None => CopyFrom::Context(self.reader.input.context),
+            Some(name) => {
+                let stage =
+                    self.reader.stage_before(name, self.at).and_then(|at| done.get(&at).cloned());
+                let tree = stage
+                    .or_else(|| bases(name, &self.platform))
+                    .ok_or_else(|| unknown_name(name))?;
+                CopyFrom::Step(tree.step)
+            }
+        };
+        let words: Vec<&str> = copy.sources.iter().map(|word| word.as_str()).collect();
+        let op = CopyOp {
+            from,
+            sources: self.paths(&words)?,
+            inline: self.inline(&copy.heredocs)?,
+            destination: self.destination(&copy.destination)?,
+            chown: copy.chown.as_deref().map(|text| self.expand(text)).transpose()?,
+            chmod: copy.chmod.as_deref().map(|text| self.expand(text)).transpose()?,
+            add: false,
+        };
+        self.add_copy("COPY", op, instruction, origin);
+        Ok(())
+    }
+
+    fn add(
+        &mut self,
+        add: &Add,
+        instruction: &Instruction,
+        origin: &Origin,
+    ) -> Result<(), BuildError> {
+        for (flag, used) in [
+            ("ADD --link", add.link),
+            ("ADD --exclude", !add.exclude.is_empty()),
+            ("ADD --checksum", add.checksum.is_some()),
+            ("ADD --keep-git-dir", add.keep_git_dir.is_some()),
+            ("ADD --unpack", add.unpack.is_some()),
+        ] {
+            if used {
+                return Err(not_run(flag));
+            }
+        }
+        let words: Vec<&str> = add.sources.iter().map(|word| word.as_str()).collect();
+        let sources = self.paths(&words)?;
+        if let Some(remote) = sources.iter().find(|source| is_remote(source)) {
+            return Err(not_run(&format!("ADD of a remote source (`{remote}`)")));
+        }
+        let op = CopyOp {
+            from: CopyFrom::Context(self.reader.input.context),
+            sources,
+            inline: self.inline(&add.heredocs)?,
+            destination: self.destination(&add.destination)?,
+            chown: add.chown.as_deref().map(|text| self.expand(text)).transpose()?,
+            chmod: add.chmod.as_deref().map(|text| self.expand(text)).transpose()?,
+            add: true,
+        };
+        self.add_copy("ADD", op, instruction, origin);
+        Ok(())
+    }
+
+    fn paths(&self, words: &[&str]) -> Result<Vec<String>, BuildError> {
+        let mut paths = Vec::new();
+        for word in words {
+            paths.extend(self.expand_words(word)?);
+        }
+        Ok(paths)
+    }
+
+    fn inline(
+        &self,
+        heredocs: &[anyarch_dockerfile::Heredoc],
+    ) -> Result<Vec<(String, String)>, BuildError> {
+        let mut files = Vec::new();
+        for heredoc in heredocs {
+            let body = heredoc.body();
+            let body = if heredoc.expand { self.expand_body(&body)? } else { body };
+            files.push((heredoc.name.clone(), body));
+        }
+        Ok(files)
+    }
+
+    fn expand_body(&self, body: &str) -> Result<String, BuildError> {
+        Lexer::for_heredoc()
+            .expand(body, &mut |name| self.lookup(name))
+            .map_err(|error| BuildError::input("failed to expand a heredoc").because(error))
+    }
+
+    fn destination(&self, word: &str) -> Result<String, BuildError> {
+        let text = self.expand(word)?;
+        let directory = text.ends_with('/') || text == "." || text.ends_with("/.");
+        let mut path = absolute(&self.tree.config.config.working_dir, &text);
+        if directory && path != "/" {
+            path.push('/');
+        }
+        Ok(path)
+    }
+
+    fn add_copy(&mut self, keyword: &str, op: CopyOp, instruction: &Instruction, origin: &Origin) {
+        let names = op.sources.iter().chain(op.inline.iter().map(|(name, _)| name));
+        let mut created_by = keyword.to_owned();
+        if let Some(chown) = &op.chown {
+            created_by.push_str(&format!(" --chown={chown}"));
+        }
+        if let Some(chmod) = &op.chmod {
+            created_by.push_str(&format!(" --chmod={chmod}"));
+        }
+        for name in names {
+            created_by.push_str(&format!(" {name}"));
+        }
+        created_by.push_str(&format!(" {}", op.destination));
+        self.add_step(Op::Copy(op), instruction.text.clone(), created_by, origin);
+    }
+
+    fn add_step(&mut self, op: Op, name: String, created_by: String, origin: &Origin) {
+        let part = self.reader.input.part;
+        let step =
+            self.graph.add(op, self.tree.step, &self.platform, name, part, Some(origin.clone()));
+        self.tree.step = Some(step);
+        self.record(created_by, Some(step));
+    }
+
+    fn record(&mut self, created_by: String, step: Option<StepId>) {
+        self.tree.history.push(HistoryItem::Ours { created_by, step });
+    }
+}
+
+fn not_run(what: &str) -> BuildError {
+    BuildError::input(format!("{what} is not supported yet"))
+        .hint("this version parses the whole language but does not run this part of it".to_owned())
+}
+
+fn is_remote(source: &str) -> bool {
+    ["http://", "https://", "git@", "git://", "ssh://"]
+        .iter()
+        .any(|prefix| source.starts_with(prefix))
+}
+
+/// Joins a path to a working directory and removes `.`, `..` and doubled slashes.
+pub(crate) fn absolute(base: &str, path: &str) -> String {
+    let joined = Path::new(if base.is_empty() { "/" } else { base }).join(path);
+    let mut parts: Vec<&str> = Vec::new();
+    for part in joined.to_str().unwrap_or("/").split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    format!("/{}", parts.join("/"))
+}
+
+/// Ports of one EXPOSE word: `80`, `53/udp`, `8000-8003/tcp`.
+fn expose(word: &str) -> Result<Vec<String>, BuildError> {
+    let bad = || {
+        BuildError::input(format!("EXPOSE has a bad port `{word}`"))
+            .hint("expected PORT, PORT/tcp, PORT/udp or FIRST-LAST".to_owned())
+    };
+    let (ports, protocol) = word.split_once('/').unwrap_or((word, "tcp"));
+    let protocol = protocol.to_ascii_lowercase();
+    if !["tcp", "udp", "sctp"].contains(&protocol.as_str()) {
+        return Err(bad());
+    }
+    let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
+    let first: u16 = first.parse().map_err(|_| bad())?;
+    let last: u16 = last.parse().map_err(|_| bad())?;
+    if first > last {
+        return Err(bad());
+    }
+    Ok((first..=last).map(|port| format!("{port}/{protocol}")).collect())
+}
