@@ -1,0 +1,86 @@
+//! One run of the program: parse, settle, carry out a verb, print what went wrong, pick the code.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Cli, Color, GlobalArgs, Verb};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::global::Global;
+use crate::{output, verb};
+
+/// Runs the program with these arguments.
+pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    std::panic::set_hook(Box::new(|info| {
+        let place = info.location().map(|place| format!(" ({}:{})", place.file(), place.line()));
+        let message = info.payload_as_str().unwrap_or("unknown fault");
+        output::say(&format!(
+            "internal error: {message}{}\n  hint: this is a fault of anyarch, not of your plan; please report it\n",
+            place.unwrap_or_default()
+        ));
+    }));
+    // Nothing of this closure is looked at after a panic but the exit code.
+    let attempt = std::panic::AssertUnwindSafe(|| match Cli::try_parse_from(args) {
+        Ok(cli) => match carry_out(cli) {
+            Ok(()) => Exit::Done,
+            Err(failure) => {
+                output::say(&failure.render());
+                failure.exit()
+            }
+        },
+        Err(error) => usage(&error),
+    });
+    std::panic::catch_unwind(attempt).unwrap_or(Exit::Internal).into()
+}
+
+/// Prints what clap has to say: help to standard output, mistakes to standard error.
+fn usage(error: &clap::Error) -> Exit {
+    let text = error.render().ansi().to_string();
+    if error.use_stderr() {
+        output::say(&text);
+        return Exit::Usage;
+    }
+    match output::print(&text) {
+        Ok(()) => Exit::Done,
+        Err(failure) => failure.exit(),
+    }
+}
+
+fn carry_out(cli: Cli) -> Result<(), Failure> {
+    colours(cli.global.color);
+    log(&cli.global);
+    let global = Global::settle(cli.global)?;
+    match cli.verb {
+        Verb::Check(args) => verb::check::run(&args, &global),
+        Verb::Plan(args) => verb::plan::run(&args, &global),
+        Verb::Images(args) => verb::images::run(&args, &global),
+        Verb::Init(args) => verb::init::run(&args, &global),
+        Verb::Schema(args) => verb::schema::run(&args, &global),
+        Verb::Completions(args) => verb::completions::run(&args, &global),
+        Verb::Man(args) => verb::man::run(&args, &global),
+    }
+}
+
+fn colours(color: Color) {
+    match color {
+        // anstream looks at the terminal, NO_COLOR and CLICOLOR itself.
+        Color::Auto => {}
+        Color::Always => anstream::ColorChoice::Always.write_global(),
+        Color::Never => anstream::ColorChoice::Never.write_global(),
+    }
+}
+
+/// Sends the log of our crates to standard error: nothing, what is notable, everything.
+fn log(global: &GlobalArgs) {
+    let level = match global.verbose {
+        0 => return,
+        1 => "info",
+        _ => "debug",
+    };
+    let filter = tracing_subscriber::EnvFilter::new(format!("off,anyarch={level}"));
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second logger in one process is no reason to stop.
+    drop(subscriber.try_init());
+}

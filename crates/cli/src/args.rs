@@ -1,0 +1,125 @@
+//! The arguments: what clap parses and prints as help.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::exit;
+use crate::verb;
+
+/// Builds families of container images, for several platforms, without a daemon.
+///
+/// A plan (`anyarch.toml`) names the members of a family: flavors on platforms, each a chain of
+/// Dockerfiles. `build` makes their images in a local store, `publish` pushes them to a registry.
+#[derive(Debug, Parser)]
+#[command(
+    name = "anyarch",
+    version,
+    after_help = exit::HELP,
+    arg_required_else_help = true,
+    propagate_version = false,
+    max_term_width = 100,
+    subcommand_value_name = "COMMAND",
+    subcommand_required = true,
+    disable_help_subcommand = true,
+    args_override_self = true,
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: GlobalArgs,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// Flags that every verb takes.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct GlobalArgs {
+    /// Work in this folder; other paths are relative to it
+    #[arg(short = 'C', value_name = "DIR", global = true)]
+    pub(crate) directory: Option<PathBuf>,
+    /// The plan file [default: anyarch.toml]
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(crate) plan: Option<PathBuf>,
+    /// Folder of images, snapshots and build cache [default: anyarch in the XDG data folder]
+    #[arg(long, value_name = "DIR", env = "ANYARCH_STORE", hide_env_values = true, global = true)]
+    pub(crate) store: Option<PathBuf>,
+    /// How progress is shown: a live tree on a terminal, plain lines, or JSON events on standard
+    /// output
+    #[arg(long, value_name = "HOW", value_enum, default_value_t, global = true)]
+    pub(crate) progress: Progress,
+    /// When to use colours
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t, global = true)]
+    pub(crate) color: Color,
+    /// Show results, warnings and errors only
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Log what goes on inside; twice for more
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    pub(crate) verbose: u8,
+}
+
+/// How progress is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Progress {
+    /// `tty` on a terminal, else `plain`.
+    #[default]
+    Auto,
+    /// A live tree.
+    Tty,
+    /// One line for each thing that happens.
+    Plain,
+    /// One JSON object on standard output for each thing that happens.
+    Json,
+}
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal, unless NO_COLOR is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    Check(verb::check::Args),
+    Plan(verb::plan::Args),
+    Images(verb::images::Args),
+    Init(verb::init::Args),
+    Schema(verb::schema::Args),
+    Completions(verb::completions::Args),
+    Man(verb::man::Args),
+}
+
+/// Which certificates steps trust.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Ca {
+    /// The machine's, where it has some that an image would not have.
+    #[default]
+    Auto,
+    /// The machine's.
+    Host,
+    /// The image's own only.
+    Image,
+    /// Those of a file.
+    File(PathBuf),
+}
+
+impl std::str::FromStr for Ca {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Ca, Self::Err> {
+        Ok(match text {
+            "auto" => Ca::Auto,
+            "host" => Ca::Host,
+            "image" => Ca::Image,
+            file => Ca::File(PathBuf::from(file)),
+        })
+    }
+}

@@ -1,0 +1,9 @@
+//! The verbs: one file each, with its arguments and the one function that carries it out.
+
+pub(crate) mod check;
+pub(crate) mod completions;
+pub(crate) mod images;
+pub(crate) mod init;
+pub(crate) mod man;
+pub(crate) mod plan;
+pub(crate) mod schema;
