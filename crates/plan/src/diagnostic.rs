@@ -71,14 +71,24 @@ impl Diagnostic {
     }
 }
 
-/// The one of `known` that `text` was probably meant to be.
+/// The one of `known` that `text` was probably meant to be: the least edits, letters in the wrong
+/// order before wrong letters.
 pub(crate) fn nearest<'k>(text: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let text = text.to_lowercase();
+    let letters = |text: &str| {
+        let mut letters: Vec<char> = text.chars().collect();
+        letters.sort_unstable();
+        letters
+    };
     known
         .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&text, &candidate.to_lowercase()), candidate))
-        .filter(|(distance, candidate)| *distance <= candidate.chars().count().max(3) / 3)
-        .min_by_key(|(distance, _)| *distance)
+        .map(|candidate| {
+            let lower = candidate.to_lowercase();
+            let distance = strsim::damerau_levenshtein(&text, &lower);
+            ((distance, letters(&text) != letters(&lower)), candidate)
+        })
+        .filter(|((distance, _), candidate)| *distance <= candidate.chars().count().max(3) / 3)
+        .min_by_key(|(rank, _)| *rank)
         .map(|(_, candidate)| candidate)
 }
 

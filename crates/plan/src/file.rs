@@ -1,6 +1,6 @@
 //! Plan text → [`PlanFile`]: what is written, with the place of every value; nothing is resolved.
 //!
-//! Reading is lenient: a value of the wrong type is left out here and reported once, by the walk
+//! Reading is lenient: a value of the wrong type, or an empty one, is left out here and reported once, by the walk
 //! over the file's shape. Leaves out all meaning: see [`crate::check`].
 
 use std::ops::Range;
@@ -226,13 +226,17 @@ impl<'t> Node<'t> {
     }
 
     fn text(&self, key: &str) -> Option<Text> {
-        text(self.get(key)?)
+        text(self.get(key)?).filter(|text| !text.value.trim().is_empty())
     }
 
     fn texts(&self, key: &str) -> Option<Spanned<Vec<Text>>> {
         let value = self.get(key)?;
         let array = value.get_ref().as_array()?;
-        Some(Spanned { value: array.iter().filter_map(text).collect(), span: value.span() })
+        let texts: Vec<Text> =
+            array.iter().filter_map(text).filter(|text| !text.value.trim().is_empty()).collect();
+        // A list of nothing but misfits is not an empty list.
+        (array.is_empty() || !texts.is_empty())
+            .then_some(Spanned { value: texts, span: value.span() })
     }
 
     /// The keys of the table, in the order of the text.
@@ -331,7 +335,9 @@ fn flavor(name: Text, node: &Node<'_>) -> FlavorTable {
             let node = Node(entry.get_ref().as_table()?);
             Some(tier(node.text("name"), &node, entry.span()))
         });
-        Some(Spanned { value: tiers.collect(), span: value.span() })
+        let tiers: Vec<TierTable> = tiers.collect();
+        (array.is_empty() || !tiers.is_empty())
+            .then_some(Spanned { value: tiers, span: value.span() })
     });
     FlavorTable {
         name,

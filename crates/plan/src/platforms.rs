@@ -27,19 +27,14 @@ pub(crate) fn parse(text: &str) -> Result<Platform, (String, Option<String>)> {
 }
 
 fn near(text: &str) -> Option<String> {
-    let aliased = |text: &str| {
-        let platform: Option<Platform> = text.parse().ok();
-        platform.filter(|platform| known().any(|known| known == *platform))
+    let exact = |text: &str| {
+        let platform: Platform = text.parse().ok()?;
+        known().any(|known| known == platform).then(|| platform.to_string())
     };
-    let slashed = text.replace(['-', '_', ':', ' '], "/");
-    let candidates =
-        [text.to_owned(), format!("linux/{text}"), slashed.clone(), format!("linux/{slashed}")];
-    candidates
-        .iter()
-        .find_map(|candidate| aliased(candidate).map(|platform| platform.to_string()))
-        .or_else(|| {
-            candidates
-                .iter()
-                .find_map(|candidate| nearest(candidate, KNOWN.iter().copied()).map(str::to_owned))
-        })
+    let slashed = text.replace(['-', ':', ' '], "/");
+    let bare = slashed.strip_prefix("linux/").unwrap_or(&slashed);
+    exact(&format!("linux/{bare}")).or_else(|| {
+        let names = KNOWN.iter().filter_map(|name| name.strip_prefix("linux/"));
+        nearest(bare, names).map(|name| format!("linux/{name}"))
+    })
 }

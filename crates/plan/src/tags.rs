@@ -80,14 +80,14 @@ pub fn defaults() -> TagTemplates {
     }
 }
 
-/// Local tags of every tier of every member, or the first template that fails with its image.
-pub(crate) fn render_local(plan: &Plan, selection: &Selection) -> Result<LocalTags, TemplateError> {
-    let variables = of_image(plan, selection, None);
-    let texts = |templates: &[TagTemplate]| {
-        let tags = render_all(templates, &variables)?;
-        Ok(tags.into_iter().map(|rendered| rendered.tag.to_string()).collect::<Vec<_>>())
-    };
-    Ok(LocalTags { exact: texts(&plan.tags.local)?, gathered: texts(&plan.tags.gathered)? })
+/// Local tags that `templates` give to an image.
+pub(crate) fn render_local(
+    plan: &Plan,
+    selection: &Selection,
+    templates: &[TagTemplate],
+) -> Result<Vec<String>, TemplateError> {
+    let tags = render_all(templates, &of_image(plan, selection, None))?;
+    Ok(tags.into_iter().map(|rendered| rendered.tag.to_string()).collect())
 }
 
 /// Variables of one image.

@@ -249,13 +249,19 @@ fn nothing(plan: &Plan, name: &str, arch: Option<&str>) -> TargetError {
 
 fn unknown(name: &str, meaning: &Meaning) -> TargetError {
     let mut known: Vec<String> = Vec::new();
-    for short in &meaning.names {
+    for short in meaning.names.iter().filter(|short| short.tier == TierChoice::Last) {
         if !known.contains(&short.name) {
             known.push(short.name.clone());
         }
     }
-    let suggestion = nearest(name, known.iter().map(String::as_str)).map(str::to_owned);
-    TargetError::Unknown { name: name.to_owned(), suggestion, known }
+    let of_tier = |short: &&Name| short.tier != TierChoice::Last;
+    TargetError::Unknown {
+        name: name.to_owned(),
+        suggestion: nearest(name, meaning.names.iter().map(|short| short.name.as_str()))
+            .map(str::to_owned),
+        known,
+        tier: meaning.names.iter().find(of_tier).map(|short| short.name.clone()),
+    }
 }
 
 fn tiers(plan: &Plan, members: &[usize], choice: &TierChoice) -> Vec<Selection> {

@@ -15,8 +15,10 @@ pub enum TargetError {
         name: String,
         /// The target that was probably meant.
         suggestion: Option<String>,
-        /// All short names.
+        /// Short names of groups and members.
         known: Vec<String>,
+        /// The short name of a tier, as an example.
+        tier: Option<String>,
     },
     /// The flavor has no such tier.
     #[error("target `{name}` names the tier `{tier}`, which {of} does not have")]
@@ -85,12 +87,16 @@ impl TargetError {
     /// What a person can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            TargetError::Unknown { suggestion, known, .. } => {
-                let list = format!("targets of this plan: {}", known.join(", "));
-                Some(match suggestion {
-                    Some(suggestion) => format!("did you mean `{suggestion}`? {list}"),
-                    None => list,
-                })
+            TargetError::Unknown { suggestion, known, tier, .. } => {
+                let mut hint = String::new();
+                if let Some(suggestion) = suggestion {
+                    hint.push_str(&format!("did you mean `{suggestion}`? "));
+                }
+                hint.push_str(&format!("targets of this plan: {}", known.join(", ")));
+                if let Some(tier) = tier {
+                    hint.push_str(&format!("; and tiers of them, such as {tier}"));
+                }
+                Some(hint)
             }
             TargetError::UnknownTier { known, .. } => {
                 Some(format!("its tiers are {}", listing(known)))
@@ -107,6 +113,9 @@ impl TargetError {
             }
             TargetError::NeedsVersion { .. } => Some(
                 "give one with `--version`, or set `version` in [project] of the plan".to_owned(),
+            ),
+            TargetError::Tag { source: TemplateError::NotATag { .. }, .. } => Some(
+                "a tag, and so a version, holds letters, digits, `_`, `.` and `-` only".to_owned(),
             ),
             TargetError::Tag { .. } => None,
         }

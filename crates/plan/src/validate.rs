@@ -49,7 +49,8 @@ impl Walk {
         for (name, value) in table {
             match shape.keys.iter().find(|key| key.name == name.get_ref().as_ref()) {
                 Some(key) => {
-                    self.value(value, &key.kind, key, &place.within(key.name), place, &name.span());
+                    let within = place.within(key.name);
+                    self.value(value, &key.kind, key, key.name, &within, place, &name.span());
                 }
                 None => {
                     let (finding, near) = unknown(name.get_ref(), &name.span(), shape, place);
@@ -66,12 +67,15 @@ impl Walk {
         }
     }
 
-    /// Checks the `value` of `key` in the table `around`; `place` is the value's own place.
+    /// Checks the `value` called `name` in the table `around`, which is that of `key` or within it;
+    /// `place` is the value's own place.
+    #[expect(clippy::too_many_arguments, reason = "one recursive walk, called in this file only")]
     fn value(
         &mut self,
         value: &Spanned<DeValue<'_>>,
         kind: &'static Kind,
         key: &'static Key,
+        name: &str,
         place: &Place,
         around: &Place,
         key_span: &Range<usize>,
@@ -84,7 +88,7 @@ impl Walk {
                         Diagnostic::error(
                             "empty-value",
                             &value.span(),
-                            format!("`{}` in {} is empty", key.name, around.title),
+                            format!("`{name}` in {} is empty", around.title),
                             "nothing in it",
                         )
                         .with_hint(format!("for example `{}`", key.example)),
@@ -96,7 +100,7 @@ impl Walk {
                     self.found.push(Diagnostic::error(
                         "out-of-range",
                         &value.span(),
-                        format!("`{}` in {} is out of range", key.name, around.title),
+                        format!("`{name}` in {} is out of range", around.title),
                         "expected 0 or more, below 2^63",
                     ));
                 }
@@ -110,23 +114,23 @@ impl Walk {
                         },
                         _ => Place { path: place.path.clone(), title: around.title.clone() },
                     };
-                    self.value(entry, item, key, &nested, around, &entry.span());
+                    self.value(entry, item, key, name, &nested, around, &entry.span());
                 }
             }
             (Kind::Map(item), DeValue::Table(table)) => {
                 for (name, entry) in table {
                     let nested = place.within(name.get_ref());
-                    self.value(entry, item, key, &nested, place, &name.span());
+                    self.value(entry, item, key, name.get_ref(), &nested, place, &name.span());
                 }
             }
             (Kind::Table(shape), DeValue::Table(table)) => {
                 self.table(table, shape, place, key_span);
             }
             (Kind::AnyOf(kinds), found) => match kinds.iter().find(|kind| fits(kind, found)) {
-                Some(kind) => self.value(value, kind, key, place, around, key_span),
-                None => self.found.push(wrong_type(value, kind, key, around)),
+                Some(kind) => self.value(value, kind, key, name, place, around, key_span),
+                None => self.found.push(wrong_type(value, kind, key, name, around)),
             },
-            _ => self.found.push(wrong_type(value, kind, key, around)),
+            _ => self.found.push(wrong_type(value, kind, key, name, around)),
         }
     }
 }
@@ -166,13 +170,19 @@ fn missing(key: &Key, place: &Place, span: &Range<usize>) -> Diagnostic {
     Diagnostic::error("missing-key", span, message, format!("needs `{}`", key.name)).with_hint(hint)
 }
 
-fn wrong_type(value: &Spanned<DeValue<'_>>, kind: &Kind, key: &Key, around: &Place) -> Diagnostic {
+fn wrong_type(
+    value: &Spanned<DeValue<'_>>,
+    kind: &Kind,
+    key: &Key,
+    name: &str,
+    around: &Place,
+) -> Diagnostic {
     let expected = words(kind);
     let found = type_of(value.get_ref());
     let finding = Diagnostic::error(
         "wrong-type",
         &value.span(),
-        format!("`{}` in {} holds {found} where {expected} belongs", key.name, around.title),
+        format!("`{name}` in {} holds {found} where {expected} belongs", around.title),
         format!("expected {expected}, found {found}"),
     );
     match (kind, value.get_ref()) {

@@ -76,7 +76,7 @@ fn one_dockerfile() {
 # Written by `anyarch init`. See `anyarch plan` for what comes of it.
 
 [project]
-# guessed: repositories are lower case
+# guessed: made to fit, repositories are lower case
 name = "my-app"
 # repository = "registry.example/user/my-app"  # where `publish` goes
 version = "git"
@@ -155,7 +155,7 @@ fn no_dockerfile() {
 # Written by `anyarch init`. See `anyarch plan` for what comes of it.
 
 [project]
-# guessed: repositories are lower case
+# guessed: made to fit, repositories are lower case
 name = "app"
 # repository = "registry.example/user/app"  # where `publish` goes
 version = "git"

@@ -51,7 +51,7 @@ fn with(rest: &str) -> String {
 
 #[test]
 fn the_plan_around_the_mistakes_is_sound() {
-    let plan = read(&format!("{PROJECT}{CPU}{CUDA}")).unwrap();
+    let plan = read(&format!("{PROJECT}{CPU}{CUDA}")).expect("the plan is sound");
     assert!(plan.warnings.is_empty());
 }
 
@@ -119,10 +119,6 @@ error[unknown-key]: unknown key `bases` in the plan
 6 | [bases.x]
   |  ^^^^^ did you mean `base`?
   = hint: known keys here: `project`, `sources`, `base`, `flavor`, `tags` and `index`
-error[missing-key]: `[base.x]` does not say what it starts from
-7 | [base.x]
-  |       ^ needs `debian` or `from`
-  = hint: add, for example, `debian = "bookworm"`
 error[unknown-key]: unknown key `debain` in `[base.x]`
 8 | debain = "bookworm"
   | ^^^^^^ did you mean `debian`?
@@ -145,10 +141,6 @@ error[wrong-type]: `smoke` in `[flavor.cpu]` holds a string where a list of stri
 6 | smoke = "run me"
   |         ^^^^^^^^ expected a list of strings, found a string
   = hint: put it in a list: `["run me"]`
-error[missing-key]: `[base.x]` does not say what it starts from
-7 | [base.x]
-  |       ^ needs `debian` or `from`
-  = hint: add, for example, `debian = "bookworm"`
 error[wrong-type]: `debian` in `[base.x]` holds an integer where a string belongs
 8 | debian = 12
   |          ^^ expected a string, found an integer
@@ -161,10 +153,6 @@ error[wrong-type]: `packages` in `[base.x]` holds a table where a list of string
 10 | packages = { }
    |            ^^^ expected a list of strings, found a table
    = hint: for example `packages = ["ca-certificates"]`
-error[no-members]: index `x` has no members
-12 | members = [1]
-   |           ^^^ needs one at least
-   = hint: members of this plan: `cpu/amd64` and `cpu/arm64`
 error[wrong-type]: `members` in `[index.x]` holds an integer where a string belongs
 12 | members = [1]
    |            ^ expected a string, found an integer
@@ -206,7 +194,7 @@ error[out-of-range]: `source-date-epoch` in `[project]` is out of range
 #[test]
 fn wrong_type_of_a_build_argument() {
     insta::assert_snapshot!(with("[flavor.cpu.on.\"linux/arm64\".tier.base]\nbuild-args = { PYTHON = 3.12, EMPTY = \"\" }\n"), @r#"
-error[wrong-type]: `build-args` in `[flavor.cpu.on."linux/arm64".tier.base.build-args]` holds a float where a string belongs
+error[wrong-type]: `PYTHON` in `[flavor.cpu.on."linux/arm64".tier.base.build-args]` holds a float where a string belongs
 7 | build-args = { PYTHON = 3.12, EMPTY = "" }
   |                         ^^^^ expected a string, found a float
   = hint: put it in quotes
@@ -242,10 +230,6 @@ error[empty-value]: `name` in `[project]` is empty
 2 | name = ""
   |        ^^ nothing in it
   = hint: for example `name = "my-app"`
-error[bad-name]: `` cannot be the project's name: `` is not a repository name: expected lower-case letters, digits and separators (`.`, `_`, `__`, `-`), joined by `/`
-2 | name = ""
-  |        ^^ not the name of a repository
-  = hint: use a-z, 0-9, and `-`, `_`, `.` or `/` between them
 error[no-platforms]: flavor `cpu` has no platforms
 4 | platforms = []
   |             ^^ needs one at least
@@ -261,7 +245,7 @@ error[empty-value]: the smoke command is empty
 error[no-members]: index `latest` has no members
 8 | members = []
   |           ^^ needs one at least
-  = hint: members of this plan: none
+  = hint: for example `members = ["cpu/amd64"]`
 "#);
 }
 
@@ -277,7 +261,7 @@ error[missing-key]: tier `a` of flavor `cpu` has no Dockerfile for linux/amd64
 
 #[test]
 fn names_that_fit_no_tag() {
-    insta::assert_snapshot!(mistakes(&format!("[project]\nname = \"My App\"\n[flavor.GPU]\nplatforms = [\"linux/amd64\"]\ntiers = [{{ name = \"a b\", dockerfile = \"D\" }}]\n[base.-]\ndebian = \"sid\"\n[index.\"a b\"]\nmembers = [\"GPU\"]\n")), @r#"
+    insta::assert_snapshot!(mistakes("[project]\nname = \"My App\"\n[flavor.GPU]\nplatforms = [\"linux/amd64\"]\ntiers = [{ name = \"a b\", dockerfile = \"D\" }]\n[base.-]\ndebian = \"sid\"\n[index.\"a b\"]\nmembers = [\"GPU\"]\n"), @r#"
 error[bad-name]: `My App` cannot be the project's name: `My App` is not a repository name: expected lower-case letters, digits and separators (`.`, `_`, `__`, `-`), joined by `/`
 2 | name = "My App"
   |        ^^^^^^^^ not the name of a repository
@@ -293,7 +277,7 @@ error[bad-name]: `a b` cannot be the name of a tier
 error[bad-name]: `-` cannot be the name of a base
 6 | [base.-]
   |       ^ expected a-z, 0-9, and `-`, `_` or `.` between them
-  = hint: names become parts of tags, which are at most 128 characters long
+  = hint: names become parts of tags: give it 1 to 60 characters
 error[bad-name]: `a b` cannot be the name of an index
 8 | [index."a b"]
   |        ^^^^^ not a tag
@@ -307,14 +291,14 @@ fn reserved_names() {
 error[reserved-name]: a flavor cannot be named `all`
 3 | [flavor.all]
   |         ^^^ the name of a target already
-  = hint: `all` and `publish…` are targets of every plan
+  = hint: `all` and `publish-…` are targets of every plan
 error[bad-name]: a base cannot be named `scratch`
 6 | [base.scratch]
   |       ^^^^^^^ `FROM scratch` is the empty image
 error[reserved-name]: an index cannot be named `publish-it`
 8 | [index.publish-it]
   |        ^^^^^^^^^^ the name of a target already
-  = hint: `all` and `publish…` are targets of every plan
+  = hint: `all` and `publish-…` are targets of every plan
 ");
 }
 
@@ -323,7 +307,7 @@ fn platforms_that_do_not_parse() {
     insta::assert_snapshot!(mistakes(&format!("{PROJECT}[flavor.cpu]\nplatforms = [\"linux/amr64\", \"arm64\", \"windows/amd64\", \"linux-x86_64\", \"linux/vax\", \"linux/arm64\", \"linux/aarch64\"]\ntiers = [{{ name = \"a\", dockerfile = \"D\" }}]\n")), @r#"
 error[bad-platform]: `linux/amr64` is not a platform
 4 | platforms = ["linux/amr64", "arm64", "windows/amd64", "linux-x86_64", "linux/vax", "linux/arm64", "linux/aarch64"]
-  |              ^^^^^^^^^^^^^ did you mean `linux/amd64`?
+  |              ^^^^^^^^^^^^^ did you mean `linux/arm64`?
   = hint: `amr64` is not a known architecture
 error[bad-platform]: `arm64` is not a platform
 4 | platforms = ["linux/amr64", "arm64", "windows/amd64", "linux-x86_64", "linux/vax", "linux/arm64", "linux/aarch64"]
@@ -335,11 +319,11 @@ error[bad-platform]: `windows/amd64` is not a platform
   = hint: images are built for linux, not for windows
 error[bad-platform]: `linux-x86_64` is not a platform
 4 | platforms = ["linux/amr64", "arm64", "windows/amd64", "linux-x86_64", "linux/vax", "linux/arm64", "linux/aarch64"]
-  |                                                       ^^^^^^^^^^^^^^ expected OS/ARCHITECTURE or OS/ARCHITECTURE/VARIANT
+  |                                                       ^^^^^^^^^^^^^^ did you mean `linux/amd64`?
+  = hint: expected OS/ARCHITECTURE or OS/ARCHITECTURE/VARIANT
 error[bad-platform]: `linux/vax` is not a platform
 4 | platforms = ["linux/amr64", "arm64", "windows/amd64", "linux-x86_64", "linux/vax", "linux/arm64", "linux/aarch64"]
-  |                                                                       ^^^^^^^^^^^ did you mean `linux/386`?
-  = hint: `vax` is not a known architecture
+  |                                                                       ^^^^^^^^^^^ `vax` is not a known architecture
 error[duplicate-platform]: flavor `cpu` lists `linux/arm64` twice
 4 | platforms = ["linux/amr64", "arm64", "windows/amd64", "linux-x86_64", "linux/vax", "linux/arm64", "linux/aarch64"]
   |                                                                                                   ^^^^^^^^^^^^^^^ same as `linux/arm64`
@@ -580,18 +564,6 @@ error[clashing-target]: the target `arm64` would be both member `cpu/arm64` and 
 6 | [flavor.arm64]
   |         ^^^^^ needs another name
   = hint: short targets are made from the names of flavors, tiers and indexes; rename one
-error[clashing-target]: the target `arm64-app` would be both member `cpu/arm64`, tier `app` and flavor `arm64`, tier `app`
-6 | [flavor.arm64]
-  |         ^^^^^ needs another name
-  = hint: short targets are made from the names of flavors, tiers and indexes; rename one
-error[clashing-target]: the target `publish-app-arm64` would be both member `cpu/arm64`, tier `app` and flavor `arm64`, tier `app`
-6 | [flavor.arm64]
-  |         ^^^^^ needs another name
-  = hint: short targets are made from the names of flavors, tiers and indexes; rename one
-error[clashing-tag]: the local tag `arm64-dev` would be both `cpu/arm64` and tier `app` of flavor `arm64`
-6 | [flavor.arm64]
-  |         ^^^^^ needs another name
-  = hint: rename one of the two, or change the templates in `[tags]`
 ");
     insta::assert_snapshot!(with("[index.amd64]\nmembers = [\"cpu/*\"]\n"), @r"
 error[clashing-target]: the target `amd64` would be both member `cpu/amd64` and index `amd64`
@@ -618,21 +590,13 @@ error[clashing-tag]: the published tag `latest-cpu-amd64` would be both `cpu/amd
 6 | [index.latest-cpu-amd64]
   |        ^^^^^^^^^^^^^^^^ needs another name
   = hint: rename one of the two, or change the templates in `[tags]`
-error[clashing-tag]: the published tag `VERSION-cpu-amd64` would be both `cpu/amd64` and index `latest-cpu-amd64`
-6 | [index.latest-cpu-amd64]
-  |        ^^^^^^^^^^^^^^^^ needs another name
-  = hint: rename one of the two, or change the templates in `[tags]`
 ");
-    insta::assert_snapshot!(with("[tags]\nlocal = [\"{{ flavor }}-{{ tier }}\"]\n"), @r"
+    insta::assert_snapshot!(with("[tags]\nlocal = [\"{{ flavor }}-{{ tier }}\"]\n"), @r#"
 error[clashing-tag]: the local tag `cpu-base` would be both `cpu/amd64:base` and tier `base` of flavor `cpu`
-3 | [flavor.cpu]
-  |         ^^^ needs another name
-  = hint: rename one of the two, or change the templates in `[tags]`
-error[clashing-tag]: the local tag `cpu-app` would be both `cpu/amd64` and `cpu/arm64`
-3 | [flavor.cpu]
-  |         ^^^ needs another name
-  = hint: rename one of the two, or change the templates in `[tags]`
-");
+7 | local = ["{{ flavor }}-{{ tier }}"]
+  |          ^^^^^^^^^^^^^^^^^^^^^^^^^ not enough in it
+  = hint: add what differs: flavor, arch or tier
+"#);
 }
 
 #[test]
@@ -642,6 +606,9 @@ error[bad-template]: unknown variable `flavr` in a tag template
 7 | local = ["{{ flavr }}"]
   |          ^^^^^^^^^^^^^ did you mean `flavor`?
   = hint: known variables: name, flavor, arch, tier, version, registry, accelerator, last, plain, single, index
+error[bad-template]: the tag template is wrong
+8 | gathered = ["{{ flavor"]
+  |             ^^^^^^^^^^^ unexpected end of input, expected end of variable block
 error[bad-template]: the tag template gives `x!`, which is not a tag
 9 | index = ["{{ index }}!"]
   |          ^^^^^^^^^^^^^^ not a tag

@@ -8,7 +8,12 @@ use crate::diagnostic::{Diagnostic, listing};
 use crate::file::{BaseTable, Text};
 use crate::plan::Base;
 
-pub(super) fn bases(tables: &[BaseTable], found: &mut Vec<Diagnostic>) -> BTreeMap<String, Base> {
+/// `sound`: whether every value of the file was read, so that a missing one is missing.
+pub(super) fn bases(
+    tables: &[BaseTable],
+    sound: bool,
+    found: &mut Vec<Diagnostic>,
+) -> BTreeMap<String, Base> {
     for table in tables {
         name("a base", &table.name, found);
         if table.name.value == "scratch" {
@@ -19,7 +24,7 @@ pub(super) fn bases(tables: &[BaseTable], found: &mut Vec<Diagnostic>) -> BTreeM
                 "`FROM scratch` is the empty image",
             ));
         }
-        parent(table, tables, found);
+        parent(table, tables, sound, found);
         packages(table, found);
     }
     cycles(tables, found);
@@ -39,9 +44,10 @@ fn base(table: &BaseTable) -> Base {
     }
 }
 
-fn parent(table: &BaseTable, tables: &[BaseTable], found: &mut Vec<Diagnostic>) {
+fn parent(table: &BaseTable, tables: &[BaseTable], sound: bool, found: &mut Vec<Diagnostic>) {
     let of = &table.name.value;
     match (&table.from, &table.debian) {
+        (None, None) if !sound => {}
         (None, None) => found.push(
             Diagnostic::error(
                 "missing-key",

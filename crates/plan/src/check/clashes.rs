@@ -14,19 +14,22 @@ use crate::template::{Rendered, TemplateError};
 /// A version to try the templates with; it is as good as any other.
 const TRIAL_VERSION: &str = "v0.0.0";
 
+/// Pairs of things whose names clash; each is reported once, however many names follow from it.
+pub(super) type Clashing = Vec<(Blame, Blame)>;
+
 /// Reports short names that two rules give to different tiers.
-pub(super) fn names(plan: &Plan, found: &mut Vec<Diagnostic>) {
-    let build = build_names(plan);
-    let mut reported: Vec<String> = Vec::new();
-    clash(plan, &build, "", &mut reported, found);
-    clash(plan, &publish_names(plan), "publish-", &mut reported, found);
+pub(super) fn names(plan: &Plan, found: &mut Vec<Diagnostic>) -> Clashing {
+    let mut clashing = Clashing::new();
+    clash(plan, &build_names(plan), "", &mut clashing, found);
+    clash(plan, &publish_names(plan), "publish-", &mut clashing, found);
+    clashing
 }
 
 fn clash(
     plan: &Plan,
     names: &[Name],
     prefix: &str,
-    reported: &mut Vec<String>,
+    clashing: &mut Clashing,
     found: &mut Vec<Diagnostic>,
 ) {
     let mut first: BTreeMap<&str, &Name> = BTreeMap::new();
@@ -37,11 +40,9 @@ fn clash(
         };
         let same = earlier.members == name.members
             && crate::target::same_tiers(plan, &name.members, &earlier.tier, &name.tier);
-        // One clash is reported once, however many names follow from it.
-        if same || reported.contains(&name.name) || earlier.origin == name.origin {
+        if same || !is_new(clashing, &earlier.origin.blame, &name.origin.blame) {
             continue;
         }
-        reported.push(name.name.clone());
         let span = span(plan, &name.origin.blame, &earlier.origin.blame);
         let (this, other) = (&name.origin.words, &earlier.origin.words);
         found.push(
@@ -58,10 +59,22 @@ fn clash(
     }
 }
 
+fn is_new(clashing: &mut Clashing, one: &Blame, other: &Blame) -> bool {
+    let known = clashing.iter().any(|(a, b)| (a == one && b == other) || (a == other && b == one));
+    if !known {
+        clashing.push((one.clone(), other.clone()));
+    }
+    !known
+}
+
 /// Renders every tag the plan can give: reports bad templates and tags with two meanings; returns
 /// the local tags by member and tier.
-pub(super) fn tags(plan: &Plan, found: &mut Vec<Diagnostic>) -> Vec<Vec<LocalTags>> {
-    let mut trial = Trial { plan, found, bad: Vec::new() };
+pub(super) fn tags(
+    plan: &Plan,
+    clashing: &mut Clashing,
+    found: &mut Vec<Diagnostic>,
+) -> Vec<Vec<LocalTags>> {
+    let mut trial = Trial { plan, found, clashing, bad: Vec::new() };
     let mut local = Uses::default();
     let mut published = Uses::default();
     let mut by_member = Vec::new();
@@ -70,7 +83,14 @@ pub(super) fn tags(plan: &Plan, found: &mut Vec<Diagnostic>) -> Vec<Vec<LocalTag
         for (tier, of) in member.tiers.iter().enumerate() {
             let selection = Selection { member: at, tier };
             let blame = Blame::Flavor(member.flavor.clone());
-            let tags = trial.keep(&blame, render_local(plan, &selection)).unwrap_or_default();
+            let mut render = |templates: &[TagTemplate]| {
+                let rendered = render_local(plan, &selection, templates);
+                trial.keep(&blame, rendered).unwrap_or_default()
+            };
+            let tags = LocalTags {
+                exact: render(&plan.tags.local),
+                gathered: render(&plan.tags.gathered),
+            };
             let image = format!("`{}`", selection.canonical(plan));
             for tag in &tags.exact {
                 trial.note(&mut local, "local", tag, &image, &blame);
@@ -102,15 +122,12 @@ pub(super) fn tags(plan: &Plan, found: &mut Vec<Diagnostic>) -> Vec<Vec<LocalTag
 }
 
 /// Tags met so far, and what each was for.
-#[derive(Default)]
-struct Uses {
-    of_tag: BTreeMap<String, (String, Blame)>,
-    reported: Vec<String>,
-}
+type Uses = BTreeMap<String, (String, Blame)>;
 
 struct Trial<'p, 'f> {
     plan: &'p Plan,
     found: &'f mut Vec<Diagnostic>,
+    clashing: &'f mut Clashing,
     /// Templates reported already.
     bad: Vec<String>,
 }
@@ -147,25 +164,38 @@ impl Trial<'_, '_> {
     }
 
     fn note(&mut self, uses: &mut Uses, kind: &str, tag: &str, what: &str, blame: &Blame) {
-        let Some((earlier, other)) = uses.of_tag.get(tag) else {
-            uses.of_tag.insert(tag.to_owned(), (what.to_owned(), blame.clone()));
+        let Some((earlier, other)) = uses.get(tag) else {
+            uses.insert(tag.to_owned(), (what.to_owned(), blame.clone()));
             return;
         };
-        if earlier == what || uses.reported.iter().any(|known| known == tag) {
+        if earlier == what || !is_new(self.clashing, blame, other) {
             return;
         }
-        uses.reported.push(tag.to_owned());
-        let shown = tag.replace(TRIAL_VERSION, "VERSION");
-        self.found.push(
-            Diagnostic::error(
-                "clashing-tag",
-                &span(self.plan, blame, other),
-                format!("the {kind} tag `{shown}` would be both {earlier} and {what}"),
+        // One flavor against itself: then a template leaves out what tells its images apart.
+        let template = if blame == other { templates(self.plan, kind) } else { None };
+        let (span, label, hint) = match template {
+            Some(span) => (span, "not enough in it", "add what differs: flavor, arch or tier"),
+            None => (
+                span(self.plan, blame, other),
                 "needs another name",
-            )
-            .with_hint("rename one of the two, or change the templates in `[tags]`"),
-        );
+                "rename one of the two, or change the templates in `[tags]`",
+            ),
+        };
+        let shown = tag.replace(TRIAL_VERSION, "VERSION");
+        let message = format!("the {kind} tag `{shown}` would be both {earlier} and {what}");
+        self.found.push(Diagnostic::error("clashing-tag", &span, message, label).with_hint(hint));
     }
+}
+
+/// Place of the first template of that kind in the file.
+fn templates(plan: &Plan, kind: &str) -> Option<Range<usize>> {
+    let tags = &plan.tags;
+    let lists = if kind == "local" {
+        vec![&tags.local, &tags.gathered]
+    } else {
+        vec![&tags.publish, &tags.publish_flavor, &tags.publish_tier]
+    };
+    lists.into_iter().flatten().find_map(|template| template.span.clone())
 }
 
 fn bad_template(error: &TemplateError, span: &Range<usize>) -> Diagnostic {
@@ -204,7 +234,7 @@ fn written(plan: &Plan, source: &str) -> Option<Range<usize>> {
     ]
     .into_iter()
     .flatten()
-    .find(|template: &&TagTemplate| template.source == source)
+    .find(|template| template.source == source)
     .and_then(|template| template.span.clone())
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyarch_oci::Platform;
 
 use super::project::{text, texts};
-use super::{did_you_mean, name, path};
+use super::{did_you_mean, is_reserved, name, path, reserved};
 use crate::diagnostic::{Diagnostic, listing};
 use crate::file::{FlavorTable, OnTable, Spanned, Text, TierTable};
 use crate::plan::{Flavor, Member, Tier};
@@ -46,17 +46,8 @@ pub(super) fn flavors(
 
 fn flavor_name(of: &Text, found: &mut Vec<Diagnostic>) {
     name("a flavor", of, found);
-    let text = of.value.as_str();
-    if text == "all" || text == "publish" || text.starts_with("publish-") {
-        found.push(
-            Diagnostic::error(
-                "reserved-name",
-                &of.span,
-                format!("a flavor cannot be named `{text}`"),
-                "the name of a target already",
-            )
-            .with_hint("`all` and `publish…` are targets of every plan"),
-        );
+    if is_reserved(&of.value) {
+        found.push(reserved("a flavor", of));
     }
 }
 
@@ -85,9 +76,6 @@ fn platforms<'t>(table: &'t FlavorTable, found: &mut Vec<Diagnostic>) -> Vec<(Pl
 }
 
 fn platform(written: &Text, found: &mut Vec<Diagnostic>) -> Option<Platform> {
-    if written.value.trim().is_empty() {
-        return None; // Reported as an empty value.
-    }
     match platforms::parse(&written.value) {
         Ok(platform) => Some(platform),
         Err((reason, near)) => {
@@ -115,6 +103,9 @@ fn tiers(table: &FlavorTable, found: &mut Vec<Diagnostic>) {
     for (position, tier) in list.value.iter().enumerate() {
         if let Some(of) = &tier.name {
             name("a tier", of, found);
+            if is_reserved(&of.value) {
+                found.push(reserved("a tier", of));
+            }
             if seen.contains(&of.value.as_str()) {
                 found.push(
                     Diagnostic::error(

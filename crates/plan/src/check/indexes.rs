@@ -2,7 +2,7 @@
 
 use anyarch_oci::Tag;
 
-use super::did_you_mean;
+use super::{did_you_mean, is_reserved, reserved};
 use crate::diagnostic::{Diagnostic, listing};
 use crate::file::{IndexTable, Text};
 use crate::plan::{Index, Member};
@@ -22,18 +22,15 @@ pub(super) fn indexes(
             let message = format!("`{}` cannot be the name of an index", name.value);
             let finding = Diagnostic::error("bad-name", &name.span, message, "not a tag");
             found.push(finding.with_hint("the name is a tag: letters, digits, `_`, `.` and `-`"));
-        } else if name.value == "all" || name.value.starts_with("publish") {
-            let message = format!("an index cannot be named `{}`", name.value);
-            let label = "the name of a target already";
-            let finding = Diagnostic::error("reserved-name", &name.span, message, label);
-            found.push(finding.with_hint("`all` and `publish…` are targets of every plan"));
+        } else if is_reserved(&name.value) {
+            found.push(reserved("an index", name));
         }
         let Some(list) = &table.members else { continue };
         if list.value.is_empty() {
             let message = format!("index `{}` has no members", name.value);
             let finding =
                 Diagnostic::error("no-members", &list.span, message, "needs one at least");
-            found.push(finding.with_hint(format!("members of this plan: {}", all(members))));
+            found.push(finding.with_hint("for example `members = [\"cpu/amd64\"]`"));
         }
         let mut chosen: Vec<usize> = Vec::new();
         for written in &list.value {

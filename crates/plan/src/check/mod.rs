@@ -25,7 +25,7 @@ pub fn check(file: &PlanFile) -> Result<Plan, Vec<Diagnostic>> {
     let mut found = Vec::new();
     let project = project::project(&file.project, &mut found);
     let sources = project::sources(&file.debian, &mut found);
-    let bases = bases::bases(&file.bases, &mut found);
+    let bases = bases::bases(&file.bases, file.soundness == Soundness::Sound, &mut found);
     let (flavors, members) = flavors::flavors(&file.flavors, &mut found);
     let complete = file.soundness == Soundness::Sound && !found.iter().any(Diagnostic::is_error);
     let indexes = indexes::indexes(&file.indexes, &members, complete, &mut found);
@@ -43,8 +43,8 @@ pub fn check(file: &PlanFile) -> Result<Plan, Vec<Diagnostic>> {
         line_starts: file.line_starts.clone(),
     };
     if complete {
-        clashes::names(&plan, &mut found);
-        plan.local_tags = clashes::tags(&plan, &mut found);
+        let mut clashing = clashes::names(&plan, &mut found);
+        plan.local_tags = clashes::tags(&plan, &mut clashing, &mut found);
     }
     found.sort_by_key(|finding| finding.span.start);
     if file.soundness == Soundness::Sound && !found.iter().any(Diagnostic::is_error) {
@@ -78,10 +78,22 @@ fn name(what: &str, name: &Text, found: &mut Vec<Diagnostic>) {
         text.to_lowercase().chars().map(|c| if fits(c) { c } else { '-' }).collect();
     let lower = lower.trim_matches(separator);
     found.push(if lower.is_empty() || lower.len() > 60 {
-        finding.with_hint("names become parts of tags, which are at most 128 characters long")
+        finding.with_hint("names become parts of tags: give it 1 to 60 characters")
     } else {
         finding.with_hint(format!("names become parts of tags; try `{lower}`"))
     });
+}
+
+/// Whether a name is a target of every plan already.
+fn is_reserved(name: &str) -> bool {
+    name == "all" || name == "publish" || name.starts_with("publish-")
+}
+
+fn reserved(what: &str, name: &Text) -> Diagnostic {
+    let message = format!("{what} cannot be named `{}`", name.value);
+    let label = "the name of a target already";
+    Diagnostic::error("reserved-name", &name.span, message, label)
+        .with_hint("`all` and `publish-…` are targets of every plan")
 }
 
 /// "did you mean `x`?", or another label when nothing is near.

@@ -259,7 +259,12 @@ fn piece(path: &str, text: &str) -> Piece {
     }
     let name: String = tier.join("-").chars().take(40).collect();
     let name = name.trim_matches('-');
-    piece.tier = if name.is_empty() { "app".to_owned() } else { name.to_owned() };
+    piece.tier = match name {
+        "" => "app".to_owned(),
+        "all" | "publish" => format!("image-{name}"),
+        name if name.starts_with("publish-") => format!("image-{name}"),
+        name => name.to_owned(),
+    };
     piece
 }
 

@@ -45,7 +45,7 @@ fn project(out: &mut String, found: &Found) {
     let name = repository_name(&found.repository_name);
     out.push_str("[project]\n");
     if name != found.repository_name {
-        out.push_str("# guessed: repositories are lower case\n");
+        out.push_str("# guessed: made to fit, repositories are lower case\n");
     }
     out.push_str(&format!("name = {}\n", quoted(&name)));
     let known = found.repository.as_deref().filter(|repository| {
