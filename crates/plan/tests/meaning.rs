@@ -92,3 +92,11 @@ fn a_refused_file_is_never_a_plan() {
     assert_eq!(found.len(), 1);
     assert_eq!(anyarch_plan::check(&file).expect_err("refused"), []);
 }
+
+#[test]
+fn the_plan_of_the_example_is_sound() {
+    let plan = read(include_str!("../../../examples/mcp-ragex/anyarch.toml")).expect("sound");
+    let members: Vec<String> = plan.members.iter().map(ToString::to_string).collect();
+    assert_eq!(members, ["cpu/amd64", "cpu/arm64", "cuda/amd64"]);
+    assert_eq!(plan.warnings, []);
+}

@@ -645,3 +645,12 @@ fn every_prefix_of_a_plan_is_read_without_panic() {
         }
     }
 }
+
+#[test]
+fn templates_that_never_end_or_fill_memory() {
+    let at = |template: &str| with(&format!("[tags]\nlocal = [\"{template}\"]\n"));
+    let loops = "{% for a in [1,2,3,4,5,6,7,8,9] %}".repeat(8);
+    let ends = "{% endfor %}".repeat(8);
+    assert!(at(&format!("{loops}x{ends}")).starts_with("error[bad-template]"));
+    assert!(at("{{ 'xxxxxxxx' * 99999999999 }}").starts_with("error[bad-template]"));
+}
