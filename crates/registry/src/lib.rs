@@ -1,7 +1,7 @@
 //! A distribution-spec client, and the embedded registry over the host's content store.
 //!
 //! [`RegistryClient`] turns references into verified manifests and blobs, and pushes content that a
-//! registry does not have yet; `server` serves a store to any client. Both speak distribution-spec
+//! registry does not have yet; [`server`] serves a store to any client. Both speak distribution-spec
 //! 1.1, with OCI and Docker media types.
 //!
 //! Depends on `oci`, `store`, `http`, and hyper for the server. Must never know steps, plans,
@@ -9,6 +9,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod client;
+pub mod server;
 
 pub use client::{
     Anonymous, Authenticator, Credentials, ErrorInfo, Failure, PulledBlob, RegistryClient,

@@ -1,1 +1,17 @@
-//! Test doubles and the end-to-end bench (development only)
+//! Test doubles: a registry that can be told to misbehave, random images, a comparison of images.
+//!
+//! Development only; nothing here is part of the product, so failures panic with their cause.
+//! Depends on the crates it stands in for. Must never be depended on outside `dev-dependencies`.
+#![expect(clippy::unwrap_used, reason = "a test double that fails ends the test, with the cause")]
+
+mod compare;
+mod fault;
+mod image;
+mod registry;
+mod tokens;
+
+pub use compare::image_differences;
+pub use fault::Fault;
+pub use image::{TestImage, TestIndex, random_bytes};
+pub use registry::{Logged, TestRegistry};
+pub use tokens::TokenService;

@@ -162,7 +162,7 @@ impl RegistryClient {
             .body
             .take(MAX_MANIFEST + 1)
             .read_to_end(&mut bytes)
-            .map_err(|source| super::pull::read_failure(source))?;
+            .map_err(super::pull::read_failure)?;
         if bytes.len() as u64 > MAX_MANIFEST {
             return Err(Failure::TooLarge { limit: MAX_MANIFEST });
         }

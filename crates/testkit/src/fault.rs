@@ -1,0 +1,187 @@
+//! Rules by which a test registry misbehaves.
+
+use std::time::Duration;
+
+use anyarch_oci::Digest;
+use anyarch_registry::server::{ConnectionDropped, Handler};
+use axum::body::{Body, to_bytes};
+use axum::extract::Request;
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::Response;
+use futures_util::StreamExt;
+
+/// What goes wrong with which request. By default the first that matches, once.
+#[derive(Clone, Debug)]
+pub struct Fault {
+    method: String,
+    path: String,
+    nth: usize,
+    times: usize,
+    action: Action,
+}
+
+#[derive(Clone, Debug)]
+enum Action {
+    Answer { status: u16, headers: Vec<(String, String)>, body: String },
+    Drop { after: usize },
+    Truncate { after: usize },
+    Delay(Duration),
+    WrongDigestHeader,
+    CorruptBody,
+    IgnoreRange,
+    IgnoreMount,
+}
+
+impl Fault {
+    fn new(method: &str, path: &str, action: Action) -> Fault {
+        Fault { method: method.to_owned(), path: path.to_owned(), nth: 1, times: 1, action }
+    }
+
+    /// Answers with `status` to requests of `method` whose path contains `path`.
+    pub fn answer(method: &str, path: &str, status: u16) -> Fault {
+        let action = Action::Answer { status, headers: Vec::new(), body: String::new() };
+        Fault::new(method, path, action)
+    }
+
+    /// Closes the connection after `after` bytes of the request's body, without an answer.
+    pub fn drop_connection(method: &str, path: &str, after: usize) -> Fault {
+        Fault::new(method, path, Action::Drop { after })
+    }
+
+    /// Closes the connection after `after` bytes of the answer's body.
+    pub fn truncate(method: &str, path: &str, after: usize) -> Fault {
+        Fault::new(method, path, Action::Truncate { after })
+    }
+
+    /// Answers late.
+    pub fn delay(method: &str, path: &str, delay: Duration) -> Fault {
+        Fault::new(method, path, Action::Delay(delay))
+    }
+
+    /// Announces another digest than that of the content.
+    pub fn wrong_digest_header(method: &str, path: &str) -> Fault {
+        Fault::new(method, path, Action::WrongDigestHeader)
+    }
+
+    /// Sends other content of the same length.
+    pub fn corrupt_body(method: &str, path: &str) -> Fault {
+        Fault::new(method, path, Action::CorruptBody)
+    }
+
+    /// Sends everything where a range was asked for.
+    pub fn ignore_range(path: &str) -> Fault {
+        Fault::new("GET", path, Action::IgnoreRange)
+    }
+
+    /// Opens an upload session where a mount was asked for.
+    pub fn ignore_mount(path: &str) -> Fault {
+        Fault::new("POST", path, Action::IgnoreMount)
+    }
+
+    /// The same from the `nth` matching request on (from 1).
+    pub fn nth(mut self, nth: usize) -> Fault {
+        self.nth = nth;
+        self
+    }
+
+    /// The same for so many matching requests in a row.
+    pub fn times(mut self, times: usize) -> Fault {
+        self.times = times;
+        self
+    }
+
+    /// The same answer with a header.
+    pub fn header(mut self, name: &str, value: &str) -> Fault {
+        if let Action::Answer { headers, .. } = &mut self.action {
+            headers.push((name.to_owned(), value.to_owned()));
+        }
+        self
+    }
+
+    /// The same answer with a body.
+    pub fn body(mut self, text: &str) -> Fault {
+        if let Action::Answer { body, .. } = &mut self.action {
+            text.clone_into(body);
+        }
+        self
+    }
+
+    pub(crate) fn matches(&self, method: &str, path: &str) -> bool {
+        self.method == method && path.contains(&self.path)
+    }
+
+    /// Whether it applies to the matching request with this number.
+    pub(crate) fn applies(&self, seen: usize) -> bool {
+        (self.nth..self.nth + self.times).contains(&seen)
+    }
+
+    pub(crate) async fn apply(
+        self,
+        mut request: Request,
+        inner: Handler,
+    ) -> Result<Response, ConnectionDropped> {
+        match self.action {
+            Action::Answer { status, headers, body } => {
+                let mut response = Response::new(Body::from(body));
+                *response.status_mut() = StatusCode::from_u16(status).unwrap();
+                for (name, value) in headers {
+                    let name: HeaderName = name.parse().unwrap();
+                    response.headers_mut().append(name, HeaderValue::from_str(&value).unwrap());
+                }
+                Ok(response)
+            }
+            Action::Drop { after } => {
+                let mut content = request.into_body().into_data_stream();
+                let mut seen = 0;
+                while seen < after {
+                    match content.next().await {
+                        Some(Ok(chunk)) => seen += chunk.len(),
+                        _ => break,
+                    }
+                }
+                Err(ConnectionDropped)
+            }
+            Action::Truncate { after } => {
+                let (parts, body) = inner(request).await?.into_parts();
+                let first = to_bytes(body, usize::MAX).await.unwrap().slice(..after);
+                let pieces = futures_util::stream::unfold(Some(first), |piece| async move {
+                    // The server writes out what it has only while it waits for more.
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    match piece {
+                        Some(first) => Some((Ok(first), None)),
+                        None => Some((Err(std::io::Error::other("cut off")), None)),
+                    }
+                });
+                Ok(Response::from_parts(parts, Body::from_stream(pieces)))
+            }
+            Action::Delay(delay) => {
+                tokio::time::sleep(delay).await;
+                inner(request).await
+            }
+            Action::WrongDigestHeader => {
+                let mut response = inner(request).await?;
+                let wrong = Digest::sha256(b"something else").to_string();
+                let value = HeaderValue::from_str(&wrong).unwrap();
+                response.headers_mut().insert("docker-content-digest", value);
+                Ok(response)
+            }
+            Action::CorruptBody => {
+                let (parts, body) = inner(request).await?.into_parts();
+                let mut bytes = to_bytes(body, usize::MAX).await.unwrap().to_vec();
+                if let Some(byte) = bytes.last_mut() {
+                    *byte ^= 1;
+                }
+                Ok(Response::from_parts(parts, Body::from(bytes)))
+            }
+            Action::IgnoreRange => {
+                request.headers_mut().remove("range");
+                inner(request).await
+            }
+            Action::IgnoreMount => {
+                let path = request.uri().path().to_owned();
+                *request.uri_mut() = path.parse().unwrap();
+                inner(request).await
+            }
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! A token service (distribution's token specification) in front of a test registry.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use anyarch_registry::server::Handler;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::Response;
+use base64::Engine;
+use url::form_urlencoded;
+
+/// Issues tokens to one account, and demands them of every request to the registry.
+#[derive(Clone)]
+pub struct TokenService {
+    account: Arc<(String, String)>,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Valid tokens with the scopes they allow.
+    valid: HashMap<String, Vec<String>>,
+    issued: Vec<Vec<String>>,
+}
+
+impl TokenService {
+    /// A service that knows one account.
+    pub fn new(username: &str, password: &str) -> TokenService {
+        let account = Arc::new((username.to_owned(), password.to_owned()));
+        TokenService { account, state: Arc::default() }
+    }
+
+    /// Makes every token issued so far worthless.
+    pub fn expire_all(&self) {
+        self.state.lock().unwrap().valid.clear();
+    }
+
+    /// The scopes of every token issued, in order.
+    pub fn issued(&self) -> Vec<Vec<String>> {
+        self.state.lock().unwrap().issued.clone()
+    }
+
+    /// Puts the service in front of a registry; tokens are to be had at `/token`.
+    pub fn guard(&self, inner: Handler) -> Handler {
+        let service = self.clone();
+        Arc::new(move |request| {
+            let response = if request.uri().path() == "/token" {
+                Some(service.issue(&request))
+            } else {
+                service.refuse(&request)
+            };
+            match response {
+                Some(response) => Box::pin(async move { Ok(response) }),
+                None => inner(request),
+            }
+        })
+    }
+
+    fn issue(&self, request: &Request) -> Response {
+        let (username, password) = &*self.account;
+        let pair =
+            base64::engine::general_purpose::STANDARD.encode(format!("{username}:{password}"));
+        if header(request, "authorization") != Some(&format!("Basic {pair}")) {
+            return reply(401, "{}");
+        }
+        let query = request.uri().query().unwrap_or_default();
+        let scopes: Vec<String> = form_urlencoded::parse(query.as_bytes())
+            .filter(|(name, _)| name == "scope")
+            .map(|(_, value)| value.into_owned())
+            .collect();
+        let mut state = self.state.lock().unwrap();
+        state.issued.push(scopes.clone());
+        let token = format!("token-{}", state.issued.len());
+        let answer = serde_json::json!({ "token": token, "expires_in": 300 }).to_string();
+        state.valid.insert(token, scopes);
+        reply(200, &answer)
+    }
+
+    /// The answer to a request without a token that allows it.
+    fn refuse(&self, request: &Request) -> Option<Response> {
+        let token =
+            header(request, "authorization").and_then(|value| value.strip_prefix("Bearer "));
+        let state = self.state.lock().unwrap();
+        let scopes = token.and_then(|token| state.valid.get(token));
+        if let Some(scopes) = scopes
+            && needed(request).iter().all(|(repository, action)| allows(scopes, repository, action))
+        {
+            return None;
+        }
+        let host = header(request, "host").unwrap_or_default();
+        let challenge = format!(r#"Bearer realm="http://{host}/token",service="{host}""#);
+        let mut response =
+            reply(401, r#"{"errors":[{"code":"UNAUTHORIZED","message":"no token"}]}"#);
+        let value = HeaderValue::from_str(&challenge).unwrap();
+        response.headers_mut().insert("www-authenticate", value);
+        Some(response)
+    }
+}
+
+/// Which actions on which repositories a request takes.
+fn needed(request: &Request) -> Vec<(String, &'static str)> {
+    let path = request.uri().path().strip_prefix("/v2/").unwrap_or_default();
+    let parts = ["/blobs/", "/manifests/", "/tags/", "/referrers/"];
+    let Some(end) = parts.iter().filter_map(|part| path.find(part)).min() else {
+        return Vec::new();
+    };
+    let action = match request.method().as_str() {
+        "GET" | "HEAD" => "pull",
+        "DELETE" if path.contains("/manifests/") => "delete",
+        _ => "push",
+    };
+    let mut needed = vec![(path[..end].to_owned(), action)];
+    let query = request.uri().query().unwrap_or_default();
+    needed.extend(
+        form_urlencoded::parse(query.as_bytes())
+            .filter(|(name, _)| name == "from")
+            .map(|(_, from)| (from.into_owned(), "pull")),
+    );
+    needed
+}
+
+fn allows(scopes: &[String], repository: &str, action: &str) -> bool {
+    scopes.iter().any(|scope| {
+        scope.strip_prefix("repository:").and_then(|scope| scope.rsplit_once(':')).is_some_and(
+            |(name, actions)| name == repository && actions.split(',').any(|a| a == action),
+        )
+    })
+}
+
+fn header<'a>(request: &'a Request, name: &str) -> Option<&'a str> {
+    request.headers().get(name)?.to_str().ok()
+}
+
+fn reply(status: u16, body: &str) -> Response {
+    let mut response = Response::new(Body::from(body.to_owned()));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap();
+    response
+}
