@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -23,6 +24,8 @@ ENVIRONMENT = """environment:
 def main(arguments: list[str] | None = None) -> int:
     """Runs one verb; the exit status is 0 when done, 1 when it failed, 2 for a wrong command line."""
     options = _parser().parse_args(arguments)
+    # As the first process of a container, ragex would otherwise not be ended by this signal.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         if options.verb == "selftest":
             return selftest(_encoder())

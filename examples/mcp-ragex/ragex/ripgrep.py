@@ -6,7 +6,6 @@ files), ragex ignores, for both tools alike.
 
 import base64
 import json
-import os
 import subprocess
 import threading
 from dataclasses import dataclass
@@ -42,11 +41,12 @@ class Matches:
 
 
 def list_files(root: Path) -> list[str]:
-    """The paths of the files below `root`, relative to it, sorted."""
+    """The paths of the files below `root`, relative to it, sorted; without those that have no name in UTF-8."""
     result = _run([*COMMON, "--files", "--null"], root)
     if result.returncode == 2 and not result.stdout:
         raise RagexError(f"cannot list the files below {root}: {_message(result.stderr)}")
-    return sorted(os.fsdecode(name).removeprefix("./") for name in result.stdout.split(b"\0") if name)
+    names = (name.decode("utf-8") for name in result.stdout.split(b"\0") if _is_utf8(name))
+    return sorted(name.removeprefix("./") for name in names if name)
 
 
 def search(root: Path, pattern: str, glob: str | None, ignore_case: bool, limit: int) -> Matches:
@@ -82,6 +82,14 @@ def search(root: Path, pattern: str, glob: str | None, ignore_case: bool, limit:
     if not truncated and (process.returncode < 0 or (process.returncode > 1 and errors)):
         raise RagexError(f"ripgrep refused the search: {_message(errors)}")
     return Matches(found, truncated)
+
+
+def _is_utf8(name: bytes) -> bool:
+    try:
+        name.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _match(data: dict[str, Any]) -> Match:

@@ -1,5 +1,6 @@
 """Listing and searching files with ripgrep."""
 
+import os
 import tempfile
 import unittest
 from pathlib import Path
@@ -28,6 +29,11 @@ class Ripgrep(unittest.TestCase):
             self.write(path, "x")
         self.write(".gitignore", "build/\n")
         self.assertEqual(ripgrep.list_files(self.root), ["a/c.py", "b.py"])
+
+    def test_a_file_without_a_name_in_utf_8_is_left_out(self) -> None:
+        self.write("good.txt", "x")
+        (self.root / os.fsdecode(b"bad\xff.txt")).write_text("x")
+        self.assertEqual(ripgrep.list_files(self.root), ["good.txt"])
 
     def test_an_empty_directory_has_no_files_and_no_matches(self) -> None:
         self.assertEqual(ripgrep.list_files(self.root), [])
