@@ -144,11 +144,12 @@ impl SandboxError {
                     .into(),
             }),
             SandboxError::Setup { operation, source }
-                if operation.starts_with("mount proc") && is_permission(source) =>
+                if matches!(operation.as_str(), "mount proc" | "mount sysfs")
+                    && is_permission(source) =>
             {
                 Some(
-                    "/proc of this machine is partly covered (as in a container): start that \
-                     container with an unmasked /proc"
+                    "/proc or /sys of this machine is partly covered (as in a container): start \
+                     that container with both unmasked"
                         .into(),
                 )
             }

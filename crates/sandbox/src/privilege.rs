@@ -15,6 +15,7 @@ use rustix::process::{Pid, WaitOptions};
 use rustix::thread::{CapabilitySet, UnshareFlags};
 
 use crate::error::{At, Failure, SandboxError};
+use crate::execute::default_signals;
 use crate::subid::{Range, mapped_ids, mapping, ranges, user_name};
 
 /// What this program may do after [`enter`].
@@ -29,7 +30,8 @@ pub enum Privilege {
     },
     /// Root of a user namespace in which no other id exists. Runs pretend that changes of owner
     /// and of user succeed: files that a step gives to others stay root's, and a step's `USER`
-    /// runs as root.
+    /// runs as root. A program that checks afterwards notices: apt wants
+    /// `APT::Sandbox::User "root"` here.
     UserSingle,
 }
 
@@ -227,6 +229,8 @@ impl Helper {
         }
         if pid == 0 {
             drop((go, answer));
+            // Where this program ignores SIGCHLD, the helper could not wait for its commands.
+            default_signals();
             let mut byte = [0];
             // End of file: this process's parent gave up.
             if File::from(wait).read(&mut byte).is_ok_and(|length| length == 1) {

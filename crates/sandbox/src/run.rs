@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Component, Path};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -84,6 +84,10 @@ fn make_mount_points(process: &Process, points: &mut MountPoints) -> Result<(), 
         if !path.is_absolute() {
             return Err(io::Error::from(Errno::INVAL))
                 .at(|| format!("mount at {}: the path is not absolute", path.display()));
+        }
+        if !path.components().any(|part| matches!(part, Component::Normal(_))) {
+            return Err(io::Error::from(Errno::BUSY))
+                .at(|| format!("mount at {}: it is the root itself", path.display()));
         }
         if !covered.iter().any(|cover| path.starts_with(cover) && path != *cover) {
             points.ensure(root.as_fd(), path, kind)?;

@@ -16,6 +16,7 @@ pub(crate) const CASES: &[Case] = &[
     ("user_and_groups", user_and_groups),
     ("owners", owners),
     ("capabilities_are_dockers", capabilities_are_dockers),
+    ("setuid_programs_work", setuid_programs_work),
     ("a_clean_start", a_clean_start),
     ("host_name_and_pids", host_name_and_pids),
     ("network_of_the_host", network_of_the_host),
@@ -113,6 +114,14 @@ fn capabilities_are_dockers(privilege: Privilege) {
     );
     let expected = if privilege == Privilege::UserSingle { as_root } else { as_user };
     assert_eq!(fields(said(&process)), expected);
+}
+
+fn setuid_programs_work(_: Privilege) {
+    let room = Room::new();
+    room.sh("chmod 4755 /bin/id");
+    let mut process = room.process(&["id", "-u"]);
+    process.uid = 1000;
+    assert_eq!(said(&process), "0");
 }
 
 fn a_clean_start(_: Privilege) {

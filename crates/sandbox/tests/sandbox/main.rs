@@ -10,7 +10,9 @@
 mod cases;
 mod lifetime;
 mod mounts;
+mod refusals;
 mod room;
+mod terminal;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -29,12 +31,19 @@ fn main() -> ExitCode {
     if let Some(folder) = option("--victim=") {
         return lifetime::victim(folder.as_ref());
     }
-    let cases: Vec<Case> = [cases::CASES, mounts::CASES, lifetime::CASES].concat();
+    if arguments == ["--refused"] {
+        return refusals::refused();
+    }
+    if let Some(script) = option("--inherit=") {
+        return terminal::inherit(script);
+    }
+    let cases: Vec<Case> =
+        [cases::CASES, mounts::CASES, lifetime::CASES, terminal::CASES, refusals::CASES].concat();
     if arguments.iter().any(|arg| arg == "--list") {
         cases.iter().for_each(|(name, _)| println!("{name}: test"));
         return ExitCode::SUCCESS;
     }
-    if rustix_is_root() && option("--as=").is_none() {
+    if is_root() && option("--as=").is_none() {
         return three_ways(&arguments);
     }
     let filter = arguments.iter().find(|arg| !arg.starts_with('-'));
@@ -72,7 +81,7 @@ fn main() -> ExitCode {
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn rustix_is_root() -> bool {
+fn is_root() -> bool {
     fs::read_to_string("/proc/self/status")
         .unwrap()
         .lines()

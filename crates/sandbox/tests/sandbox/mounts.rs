@@ -18,6 +18,7 @@ pub(crate) const CASES: &[Case] = &[
     ("mount_points_leave_no_trace", mount_points_leave_no_trace),
     ("what_the_process_adds_stays", what_the_process_adds_stays),
     ("mounts_in_mounts", mounts_in_mounts),
+    ("odd_targets_are_refused", odd_targets_are_refused),
     ("two_hundred_lowers", two_hundred_lowers),
     ("whiteouts_and_opaque_directories", whiteouts_and_opaque_directories),
     ("one_lower_is_a_read_only_view", one_lower_is_a_read_only_view),
@@ -174,6 +175,23 @@ fn mounts_in_mounts(_: Privilege) {
     ];
     process.files = vec![file("/run/user/0/f", "deep\n"), file("/dev/shm/own", "own\n")];
     assert_eq!(said(&process), "deep\nown\npasswd");
+    assert_eq!(tree(&room.root), before);
+}
+
+fn odd_targets_are_refused(_: Privilege) {
+    let room = Room::new();
+    let before = tree(&room.root);
+    for (target, words) in [
+        ("/", "mount at /: it is the root itself"),
+        ("/..", "mount at /..: it is the root itself"),
+        ("tmp", "mount at tmp: the path is not absolute"),
+        ("/etc/passwd", "make the mount point /etc/passwd"),
+    ] {
+        let mut process = room.process(&["true"]);
+        process.mounts = vec![Mount::Tmpfs { target: target.into(), size: None, mode: 0o755 }];
+        let error = done(&process, &Cancel::new()).exit.unwrap_err();
+        assert_eq!(error.to_string(), format!("failed to {words}"));
+    }
     assert_eq!(tree(&room.root), before);
 }
 
