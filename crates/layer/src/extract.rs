@@ -5,6 +5,7 @@
 //! whatever its type. Missing directories are made with mode 0755, owned by root, with the time of
 //! the entry that needs them; directories of the root that are merely written into keep their time.
 
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
@@ -133,14 +134,24 @@ impl<'a> Extractor<'a> {
         hook: &mut dyn FnMut(&Entry) -> Decision,
     ) -> Result<Extracted, LayerError> {
         let mut reader = Reader::new(archive);
+        // A link to a renamed file must find it under its new name.
+        let mut renamed: HashMap<PathBuf, PathBuf> = HashMap::new();
         while let Some(mut entry) = reader.next_entry()? {
             match hook(&entry) {
                 Decision::Extract => {}
                 Decision::Skip => continue,
-                Decision::Rename(path) => entry.path = path,
+                Decision::Rename(path) => {
+                    renamed.insert(clean(&entry.path)?, path.clone());
+                    entry.path = path;
+                }
                 Decision::Refuse(reason) => {
                     return Err(LayerError::Refused { name: entry.name(), reason });
                 }
+            }
+            if entry.kind == EntryKind::HardLink
+                && let Some(target) = clean(&entry.link).ok().and_then(|link| renamed.get(&link))
+            {
+                entry.link.clone_from(target);
             }
             self.unpack(&entry, &mut reader)?;
         }

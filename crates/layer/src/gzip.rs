@@ -29,10 +29,20 @@ pub fn compress(
     out: &mut (dyn Write + Send),
     threads: usize,
 ) -> Result<Summary, LayerError> {
-    let ((), summary) =
-        blocks::compress(Codec::Gzip { level: LEVEL }, threads, out, None, |writer| {
-            io::copy(input, writer).map(|_| ()).map_err(|source| LayerError::Read { source })
-        })?;
+    compress_at(LEVEL, input, out, threads)
+}
+
+/// As [`compress`] at another deflate level (0 to 9); to measure levels against each other.
+pub fn compress_at(
+    level: u32,
+    input: &mut dyn Read,
+    out: &mut (dyn Write + Send),
+    threads: usize,
+) -> Result<Summary, LayerError> {
+    let codec = Codec::Gzip { level: level.min(9) };
+    let ((), summary) = blocks::compress(codec, threads, out, None, |writer| {
+        io::copy(input, writer).map(|_| ()).map_err(|source| LayerError::Read { source })
+    })?;
     Ok(summary)
 }
 
