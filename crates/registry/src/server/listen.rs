@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
 use anyarch_store::Store;
@@ -72,7 +72,8 @@ pub struct Server {
 pub struct RunningServer {
     address: SocketAddr,
     stop: watch::Sender<bool>,
-    ended: mpsc::Receiver<()>,
+    /// Behind a lock only so that the server can be shared between threads.
+    ended: Mutex<mpsc::Receiver<()>>,
     runtime: Option<Runtime>,
 }
 
@@ -127,7 +128,12 @@ impl Server {
         let (stop, stopped) = watch::channel(false);
         let (end, ended) = mpsc::channel();
         runtime.spawn(accept(listener, self.handler, stopped, end));
-        Ok(RunningServer { address: self.address, stop, ended, runtime: Some(runtime) })
+        Ok(RunningServer {
+            address: self.address,
+            stop,
+            ended: Mutex::new(ended),
+            runtime: Some(runtime),
+        })
     }
 }
 
@@ -141,7 +147,8 @@ impl RunningServer {
     /// where all of them ended.
     pub fn shutdown(mut self) -> bool {
         self.stop.send_replace(true);
-        let all_ended = self.ended.recv_timeout(GRACE).is_ok();
+        let ended = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let all_ended = ended.recv_timeout(GRACE).is_ok();
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }

@@ -1,0 +1,200 @@
+//! Against other people's programs: our client with Debian's docker-registry, and skopeo and podman
+//! with our server.
+//!
+//! These tests need the programs of the same names. Set `ANYARCH_TEST_SKIP_DOCKER_REGISTRY=1`,
+//! `ANYARCH_TEST_SKIP_SKOPEO=1` or `ANYARCH_TEST_SKIP_PODMAN=1` to leave them out.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyarch_oci::{Platform, PushedBlob};
+use anyarch_registry::Repository;
+use anyarch_testkit::{TestImage, TestIndex, TestRegistry, image_differences, random_bytes};
+use common::{amd64, blob, chain, client, opener, tag};
+use tempfile::TempDir;
+
+fn skipped(program: &str) -> bool {
+    std::env::var_os(format!("ANYARCH_TEST_SKIP_{program}")).is_some()
+}
+
+/// Debian's registry over a folder of its own.
+struct DockerRegistry {
+    child: Child,
+    host: String,
+    _folder: TempDir,
+}
+
+impl DockerRegistry {
+    fn start() -> DockerRegistry {
+        let folder = tempfile::tempdir().unwrap();
+        let host = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let config = folder.path().join("config.yml");
+        let root = folder.path().join("data");
+        let text = format!(
+            "version: 0.1\nlog:\n  level: error\nstorage:\n  delete:\n    enabled: true\n  \
+             filesystem:\n    rootdirectory: {}\nhttp:\n  addr: {host}\n",
+            root.display()
+        );
+        fs::write(&config, text).unwrap();
+        let child = Command::new("docker-registry")
+            .arg("serve")
+            .arg(&config)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("docker-registry is needed");
+        let registry = DockerRegistry { child, host, _folder: folder };
+        let client = client();
+        for _ in 0..200 {
+            if client.ping(&registry.host).is_ok() {
+                return registry;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("docker-registry does not answer at {}", registry.host);
+    }
+}
+
+impl Drop for DockerRegistry {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+#[test]
+fn push_and_pull_needs_docker_registry() {
+    if skipped("DOCKER_REGISTRY") {
+        return;
+    }
+    let registry = DockerRegistry::start();
+    let client = client();
+    let repository = Repository::new(&registry.host, "acme/app".parse().unwrap());
+    let reference = |text: &str| format!("{}/{text}", registry.host).parse().unwrap();
+    assert_eq!(client.tags(&repository).unwrap(), None);
+    let platforms = [amd64(), Platform::new("linux", "arm64")];
+    let index = TestIndex::random(1, &platforms);
+    let digest = index.push(&client, &repository, &tag("latest")).unwrap();
+
+    let latest = reference("acme/app:latest");
+    assert_eq!(client.resolve(&latest).unwrap().unwrap().digest, digest);
+    assert_eq!(client.manifest(&latest).unwrap().1, index.bytes);
+    let (chosen, bytes) = client.manifest_for(&latest, &platforms[1]).unwrap();
+    assert_eq!(bytes, index.images[1].bytes);
+    let by_digest = latest.with_digest(chosen.digest);
+    assert!(image_differences((&client, &by_digest), (&client, &by_digest)).is_empty());
+    assert_eq!(client.tags(&repository).unwrap().unwrap(), [tag("latest")]);
+
+    // A mount across repositories, and nothing at all the second time.
+    let (layer, content) = &index.images[0].blobs[0];
+    let other = Repository::new(&registry.host, "acme/other".parse().unwrap());
+    let push = || {
+        let from = Some(&repository.name);
+        client.push_blob(&other, layer, &opener(content), from, &|_| {}).unwrap()
+    };
+    assert_eq!((push(), push()), (PushedBlob::Mounted, PushedBlob::Existed));
+
+    // No image there has this layer, so the registry opens a session where a mount was asked for.
+    let bytes = random_bytes(9, 5_000_000);
+    let from = Some(&repository.name);
+    let pushed = client.push_blob(&other, &blob(&bytes), &opener(&bytes), from, &|_| {}).unwrap();
+    assert_eq!(pushed, PushedBlob::Uploaded(5_000_000));
+    let mut got = Vec::new();
+    let mut content = client.pull_blob(&other, &blob(&bytes), 4_000_000).unwrap();
+    std::io::copy(&mut content, &mut got).unwrap();
+    assert_eq!(got, bytes[4_000_000..]);
+
+    client.delete_manifest(&repository, &digest).unwrap();
+    assert_eq!(client.resolve(&latest).unwrap(), None);
+    let missing = TestImage::random(77, 1, &amd64());
+    let kind = &missing.manifest.media_type;
+    let error = client.push_manifest(&repository, None, kind, &missing.bytes).unwrap_err();
+    assert!(chain(&error).contains("MANIFEST_BLOB_UNKNOWN"), "{}", chain(&error));
+    assert_eq!(client.referrers(&repository, &digest, None).unwrap(), []);
+}
+
+fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {errors}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn skopeo() -> Command {
+    let mut skopeo = Command::new("skopeo");
+    skopeo.arg("--insecure-policy");
+    skopeo
+}
+
+#[test]
+fn copy_in_and_out_needs_skopeo() {
+    if skipped("SKOPEO") {
+        return;
+    }
+    let registry = TestRegistry::start();
+    let client = client();
+    let folder = tempfile::tempdir().unwrap();
+    let index = TestIndex::random(1, &[amd64(), Platform::new("linux", "arm64")]);
+    index.push(&client, &registry.repository("acme/app"), &tag("v1")).unwrap();
+    let source = format!("docker://{}/acme/app:v1", registry.host());
+    let layout = format!("oci:{}:v1", folder.path().join("layout").display());
+    let copy = ["copy", "--all", "--src-tls-verify=false", "--dest-tls-verify=false"];
+
+    run(skopeo().args(copy).args([&source, &layout]));
+    let target = format!("docker://{}/copied/app:v1", registry.host());
+    run(skopeo().args(copy).args([&layout, &target]));
+    let (_, bytes) = client.manifest(&registry.reference("copied/app:v1")).unwrap();
+    assert_eq!(bytes, index.bytes);
+
+    // Docker's media types, converted by skopeo on the way in.
+    let docker = format!("docker://{}/docker/app:v1", registry.host());
+    let convert = ["copy", "--format=v2s2", "--src-tls-verify=false", "--dest-tls-verify=false"];
+    run(skopeo().args(convert).args([&source, &docker]));
+    let a = registry.reference("acme/app").with_digest(index.images[0].manifest.digest.clone());
+    let b = registry.reference("docker/app:v1");
+    let differences = image_differences((&client, &a), (&client, &b));
+    assert!(differences.is_empty(), "{differences:?}");
+
+    let listed =
+        run(skopeo().args(["list-tags", "--tls-verify=false", &docker.replace(":v1", "")]));
+    assert!(listed.contains("\"v1\""), "{listed}");
+    run(skopeo().args(["delete", "--tls-verify=false", &docker]));
+    assert_eq!(client.resolve(&b).unwrap(), None);
+}
+
+fn podman(root: &Path) -> Command {
+    let mut podman = Command::new("podman");
+    podman.arg("--root").arg(root.join("root")).arg("--runroot").arg(root.join("run"));
+    podman.args(["--storage-driver=vfs", "--cgroup-manager=cgroupfs"]);
+    podman
+}
+
+#[test]
+fn pull_and_push_needs_podman() {
+    if skipped("PODMAN") {
+        return;
+    }
+    let registry = TestRegistry::start();
+    let client = client();
+    let folder = tempfile::tempdir().unwrap();
+    let index = TestIndex::random(1, &[Platform::host(), Platform::new("linux", "s390x")]);
+    index.push(&client, &registry.repository("acme/app"), &tag("v1")).unwrap();
+    let name = format!("{}/acme/app:v1", registry.host());
+    run(podman(folder.path()).args(["pull", "--tls-verify=false", &name]));
+    let shown = run(podman(folder.path()).args(["inspect", "--format", "{{.Config.Env}}", &name]));
+    assert!(shown.contains("SEED=1"), "{shown}");
+
+    let pushed = format!("{}/pushed/app:v2", registry.host());
+    let push = ["push", "--tls-verify=false", "--remove-signatures"];
+    run(podman(folder.path()).args(push).args([&name, &pushed]));
+    let a = registry.reference("acme/app").with_digest(index.images[0].manifest.digest.clone());
+    let b = registry.reference("pushed/app:v2");
+    let differences = image_differences((&client, &a), (&client, &b));
+    assert!(differences.is_empty(), "{differences:?}");
+}
