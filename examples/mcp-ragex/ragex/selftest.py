@@ -37,7 +37,7 @@ PATTERN, PATTERN_FILE = r"^def read_\w+\(", "weights.py"
 """A pattern and the only file in which it matches, once."""
 
 COMMON_WORDS = frozenset("a an and as for in into is it its of or the to".split())
-TIMEOUT = 300
+TIMEOUT = 600
 """Seconds for the conversation; an emulated processor may need many."""
 
 
@@ -49,10 +49,11 @@ def selftest(encoder: Encoder) -> int:
         for file in sorted(SOURCE.glob("*.py")):
             if file.name != Path(__file__).name:
                 shutil.copyfile(file, root / file.name)
+        cache = Path(directory) / "cache"
         checks: tuple[tuple[str, Callable[[], str]], ...] = (
-            ("search by meaning", lambda: _by_meaning(root, encoder)),
+            ("search by meaning", lambda: _by_meaning(root, encoder, cache)),
             ("search by pattern", lambda: _by_pattern(root)),
-            ("MCP conversation", lambda: _conversation(root, Path(directory) / "cache")),
+            ("MCP conversation", lambda: _conversation(root, cache)),
         )
         print(f"model on {encoder.provider}, source copied from {SOURCE}")
         failed = 0
@@ -66,10 +67,10 @@ def selftest(encoder: Encoder) -> int:
     return 1 if failed else 0
 
 
-def _by_meaning(root: Path, encoder: Encoder) -> str:
+def _by_meaning(root: Path, encoder: Encoder, cache: Path) -> str:
     shared = _words(_source(root / FILE, FUNCTION)) & _words(QUESTION)
     _expect(not shared, f"the question shares {sorted(shared)} with the source of {FUNCTION}")
-    index = Index(root, encoder)
+    index = Index(root, encoder, cache)
     done = index.refresh()
     first, second = index.nearest(QUESTION, 2)
     found = (first.chunk.path, first.chunk.name)
@@ -90,7 +91,11 @@ def _by_pattern(root: Path) -> str:
 
 
 def _conversation(root: Path, cache: Path) -> str:
-    """Starts a server on `root` and talks to it as a client does."""
+    """Starts a server on `root` and talks to it as a client does.
+
+    The server finds the vectors of the first check in `cache`: reading every passage twice would take minutes on an
+    emulated processor.
+    """
     arguments = {"query": CALL_QUESTION, "limit": 3}
     client = {"protocolVersion": VERSIONS[0], "capabilities": {}, "clientInfo": {"name": "selftest", "version": "0"}}
     requests: list[dict[str, Any]] = [
