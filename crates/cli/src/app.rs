@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::args::{Cli, Color, GlobalArgs, Verb};
+use crate::args::{Cli, Color, Verb};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::global::Global;
@@ -50,12 +50,16 @@ fn usage(error: &clap::Error) -> Exit {
 
 fn carry_out(cli: Cli) -> Result<(), Failure> {
     colours(cli.global.color);
-    log(&cli.global);
     let global = Global::settle(cli.global)?;
     match cli.verb {
+        Verb::Build(args) => verb::build::run(&args, &global),
+        Verb::Publish(args) => verb::publish::run(&args, &global),
         Verb::Check(args) => verb::check::run(&args, &global),
         Verb::Plan(args) => verb::plan::run(&args, &global),
+        Verb::Lock(args) => verb::lock::run(&args, &global),
+        Verb::Export(args) => verb::export::run(&args, &global),
         Verb::Images(args) => verb::images::run(&args, &global),
+        Verb::Serve(args) => verb::serve::run(&args, &global),
         Verb::Init(args) => verb::init::run(&args, &global),
         Verb::Schema(args) => verb::schema::run(&args, &global),
         Verb::Completions(args) => verb::completions::run(&args, &global),
@@ -70,17 +74,4 @@ fn colours(color: Color) {
         Color::Always => anstream::ColorChoice::Always.write_global(),
         Color::Never => anstream::ColorChoice::Never.write_global(),
     }
-}
-
-/// Sends the log of our crates to standard error: nothing, what is notable, everything.
-fn log(global: &GlobalArgs) {
-    let level = match global.verbose {
-        0 => return,
-        1 => "info",
-        _ => "debug",
-    };
-    let filter = tracing_subscriber::EnvFilter::new(format!("off,anyarch={level}"));
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // A second logger in one process is no reason to stop.
-    drop(subscriber.try_init());
 }

@@ -54,9 +54,30 @@ pub(crate) struct GlobalArgs {
     /// Show results, warnings and errors only
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
-    /// Log what goes on inside; twice for more
-    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
-    pub(crate) verbose: u8,
+    /// On a terminal too, show the output of every step and name the steps that are cached
+    #[arg(short, long, global = true)]
+    pub(crate) verbose: bool,
+}
+
+/// What to build.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct TargetArgs {
+    /// FLAVOR[/ARCH][:TIER], a short name such as `cpu-base`, or a pattern such as `*/arm64`;
+    /// everything without any
+    #[arg(value_name = "TARGET")]
+    pub(crate) targets: Vec<String>,
+    /// The architecture, where a target leaves it open
+    #[arg(long, value_name = "ARCH")]
+    pub(crate) arch: Option<String>,
+}
+
+/// What steps are lent.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct StepArgs {
+    /// Certificates that steps trust: the machine's where it has some that an image would not
+    /// have (auto), the machine's (host), only the image's own (image), or those of a file
+    #[arg(long, value_name = "auto|host|image|FILE", default_value = "auto")]
+    pub(crate) ca: Ca,
 }
 
 /// How progress is shown.
@@ -88,9 +109,14 @@ pub(crate) enum Color {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
+    Build(verb::build::Args),
+    Publish(verb::publish::Args),
     Check(verb::check::Args),
     Plan(verb::plan::Args),
+    Lock(verb::lock::Args),
+    Export(verb::export::Args),
     Images(verb::images::Args),
+    Serve(verb::serve::Args),
     Init(verb::init::Args),
     Schema(verb::schema::Args),
     Completions(verb::completions::Args),

@@ -37,7 +37,8 @@ pub(crate) struct Report {
 }
 
 impl Failure {
-    fn new(exit: Exit, message: impl Into<String>) -> Failure {
+    /// An error with this exit code.
+    pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Failure {
         let message = message.into();
         let (details, causes) = (String::new(), Vec::new());
         Failure::Error(Box::new(Report { exit, message, details, causes, hint: None }))
@@ -148,7 +149,12 @@ macro_rules! from_error {
     )+ };
 }
 
-from_error!(anyarch_store::StoreError, anyarch_http::HttpError);
+from_error!(
+    anyarch_store::StoreError,
+    anyarch_http::HttpError,
+    anyarch_sandbox::SandboxError,
+    anyarch_registry::server::ServeError,
+);
 
 impl From<anyarch_plan::TargetError> for Failure {
     fn from(error: anyarch_plan::TargetError) -> Failure {

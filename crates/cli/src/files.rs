@@ -11,14 +11,6 @@ use crate::failure::Failure;
 use crate::findings::Findings;
 use crate::global::{Global, PLAN};
 
-/// A plan without errors.
-pub(crate) struct LoadedPlan {
-    /// What it says.
-    pub(crate) plan: Plan,
-    /// What was read.
-    pub(crate) source: Source,
-}
-
 /// Reads a text file.
 pub(crate) fn read(path: &Path) -> Result<Source, Failure> {
     let name = shown(path);
@@ -64,14 +56,13 @@ fn advice(global: &Global) -> String {
 }
 
 /// Reads and checks the plan; findings are printed, and errors among them end the verb.
-pub(crate) fn load_plan(global: &Global) -> Result<LoadedPlan, Failure> {
+pub(crate) fn load_plan(global: &Global) -> Result<Plan, Failure> {
     let source = read_plan(global)?;
     let (plan, found) = check_plan(&source.text);
     let mut findings = Findings::default();
-    findings.add(source.clone(), found);
+    findings.add(source, found);
     findings.settle()?;
-    let plan = plan.ok_or_else(|| Failure::internal("the plan has neither meaning nor errors"))?;
-    Ok(LoadedPlan { plan, source })
+    plan.ok_or_else(|| Failure::internal("the plan has neither meaning nor errors"))
 }
 
 /// The meaning of a plan where it has one, and every finding.

@@ -20,10 +20,14 @@ pub(crate) struct Global {
     pub(crate) plan: PathBuf,
     /// The folder of the host store, where it was named or a home folder is known.
     pub(crate) store: Option<PathBuf>,
+    /// The folder that it would be in without a flag or variable.
+    pub(crate) default_store: Option<PathBuf>,
     /// How progress is shown; never `Auto`.
     pub(crate) progress: Progress,
     /// Nothing but results, warnings and errors.
     pub(crate) quiet: bool,
+    /// Every line of output and every cached step.
+    pub(crate) verbose: bool,
     /// Set by the first Ctrl-C.
     pub(crate) cancel: Cancel,
 }
@@ -44,10 +48,17 @@ impl Global {
         Ok(Global {
             plan: args.plan.unwrap_or_else(|| PathBuf::from(PLAN)),
             store: args.store.or_else(default_store),
+            default_store: default_store(),
             progress,
             quiet: args.quiet,
+            verbose: args.verbose,
             cancel: Cancel::new(),
         })
+    }
+
+    /// Whether progress is a live tree.
+    pub(crate) fn shows_tree(&self) -> bool {
+        self.progress == Progress::Tty && !self.quiet
     }
 
     /// The folder of the plan file: what paths in the plan are relative to.

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyarch_engine::Host;
-use anyarch_http::{Client, Config, Proxies, Trust};
+use anyarch_http::{Client, Config, Proxies, RetryEvent, Trust};
 
 use crate::args::Ca;
 use crate::failure::Failure;
+use crate::text;
 
 /// Bundles of certificates, where distributions keep them.
 const BUNDLES: [&str; 5] = [
@@ -49,7 +51,10 @@ pub(crate) fn host(ca: &Ca, single_id: bool) -> Result<Host, Failure> {
 }
 
 /// A client for everything that is downloaded or pushed, with this machine's trust and proxies.
-pub(crate) fn client() -> Result<Client, Failure> {
+/// Tells `warn` of each attempt that has to be repeated.
+pub(crate) fn client(
+    warn: impl Fn(String) + Send + Sync + 'static,
+) -> Result<Client, Failure> {
     let files = |name: &str| variable(name).map(PathBuf::from).into_iter().collect();
     // An empty folder or one that is gone is as good as none; the file decides where both are set.
     let directories: Vec<PathBuf> = match variable("SSL_CERT_FILE") {
@@ -67,6 +72,10 @@ pub(crate) fn client() -> Result<Client, Failure> {
             https: either("HTTPS_PROXY").or_else(|| either("ALL_PROXY")),
             no_proxy: either("NO_PROXY"),
         },
+        on_retry: Some(Arc::new(move |retry: &RetryEvent| {
+            let RetryEvent { url, reason, delay, .. } = retry;
+            warn(format!("{url}: {reason}; trying again in {}", text::duration(*delay)));
+        })),
         ..Config::default()
     };
     Ok(Client::new(config)?)

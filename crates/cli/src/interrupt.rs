@@ -1,10 +1,12 @@
 //! Ctrl-C: the first asks what runs to stop, the second ends the program at once.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::mpsc::{self, Receiver};
+
 use anyarch_sandbox::Cancel;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::failure::Failure;
 use crate::output;
@@ -12,6 +14,7 @@ use crate::output;
 /// The listener to signals.
 pub(crate) struct Interrupt {
     first: Arc<AtomicU8>,
+    came: Receiver<()>,
 }
 
 impl Interrupt {
@@ -22,6 +25,7 @@ impl Interrupt {
             .map_err(|error| Failure::internal("failed to listen to signals").because(&error))?;
         let first = Arc::new(AtomicU8::new(0));
         let (seen, cancel) = (Arc::clone(&first), cancel.clone());
+        let (tell, came) = mpsc::channel();
         std::thread::spawn(move || {
             for signal in signals.forever() {
                 let number = u8::try_from(signal).unwrap_or(u8::MAX);
@@ -32,9 +36,17 @@ impl Interrupt {
                     output::say("stopping; Ctrl-C again ends at once\n");
                 }
                 cancel.cancel();
+                // Nobody waits unless a verb has nothing else to do.
+                tell.send(()).ok();
             }
         });
-        Ok(Interrupt { first })
+        Ok(Interrupt { first, came })
+    }
+
+    /// Waits for the first signal.
+    pub(crate) fn wait(&self) {
+        // The thread that tells never ends; were it gone, there would be nothing to wait for.
+        self.came.recv().ok();
     }
 
     /// The signal that came, where one did.

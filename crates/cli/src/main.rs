@@ -11,15 +11,20 @@ mod args;
 mod diagnostic;
 mod exit;
 mod failure;
+mod fetch;
 mod files;
 mod findings;
 mod global;
+mod host;
 mod interrupt;
+mod lock_file;
 mod output;
 mod report;
 mod text;
 mod tree;
 mod verb;
+mod version;
+mod workshop;
 
 fn main() -> std::process::ExitCode {
     // Where this process is one that the sandbox started, it never comes back from here.

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
-use anyarch_engine::{Outcome, StepId};
+use anyarch_engine::{Event, Outcome, StepId};
 
 use super::record::{Counter, Record, State, Step};
 use crate::text;
@@ -65,7 +65,7 @@ pub(crate) fn lines(record: &Record, now: Duration, area: Area, stopping: bool) 
     lines.iter().map(|line| fit(line, area)).collect()
 }
 
-/// The one line that a step leaves when it ends; none for what is cached or never ran.
+/// The one line that a step leaves when it ends; none for what never ran.
 pub(crate) fn finished(record: &Record, step: StepId, area: Area) -> Option<String> {
     let step = record.steps.get(&step)?;
     let State::Finished(outcome, elapsed) = &step.state else { return None };
@@ -74,7 +74,8 @@ pub(crate) fn finished(record: &Record, step: StepId, area: Area) -> Option<Stri
         Outcome::Ran { bytes: None } => (paint(GOOD, "✔"), String::new()),
         Outcome::Failed => (paint(BAD, "✘"), "failed".to_owned()),
         Outcome::Cancelled if !elapsed.is_zero() => (paint(DIM, "■"), "cancelled".to_owned()),
-        Outcome::Cancelled | Outcome::Cached => return None,
+        Outcome::Cached => (paint(DIM, "="), "cached".to_owned()),
+        Outcome::Cancelled => return None,
     };
     let what = match step.part() {
         part if part.is_empty() => step.info.name.clone(),
@@ -89,6 +90,18 @@ pub(crate) fn smoked(member: &str, elapsed: Duration, cached: bool, area: Area) 
     let end = if cached { "before" } else { "" };
     let right = format!("{:>9}  {end:>9}", text::duration(elapsed));
     between(&format!("{} {}  smoke passed", paint(GOOD, "✔"), paint(BOLD, member)), &right, area)
+}
+
+/// A line of output, with its origin, for the lines above.
+pub(crate) fn output_line(record: &Record, event: &Event, line: &str) -> String {
+    let whose = match event {
+        Event::Output { step, .. } | Event::Finished { step, .. } => {
+            record.steps.get(step).map(Step::part).unwrap_or_default()
+        }
+        Event::SmokeOutput { member, .. } | Event::SmokePassed { member, .. } => member.clone(),
+        _ => String::new(),
+    };
+    format!("{}  {line}", paint(DIM, &whose))
 }
 
 /// A warning, for the lines above.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyarch_engine::Event;
 use serde_json::json;
 
+use super::Summary;
 use super::record::Record;
 
 /// The objects' way out.
@@ -24,7 +25,11 @@ impl Json {
     }
 
     /// Writes what was done.
-    pub(crate) fn finish(&mut self, record: &Record, succeeded: bool, elapsed: Duration) {
+    pub(crate) fn finish(&mut self, record: &Record, summary: Summary, elapsed: Duration) {
+        if summary == Summary::None {
+            return;
+        }
+        let succeeded = summary != Summary::Failed;
         let (counts, pushed) = (record.counts(), record.pushed);
         self.line(&json!({
             "event": "summary",

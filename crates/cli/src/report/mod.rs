@@ -22,7 +22,7 @@ use anyarch_sandbox::Cancel;
 
 use crate::args::Progress;
 use crate::global::Global;
-use record::{Pushed, Record};
+use record::Record;
 
 /// How often the live tree moves.
 const TICK: Duration = Duration::from_millis(100);
@@ -47,6 +47,20 @@ enum Face {
     Tty(tty::Tty),
 }
 
+/// What to say at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Summary {
+    /// How many steps ran and so on; this many tags are new or point elsewhere.
+    Succeeded {
+        /// Number of such tags.
+        moved_tags: usize,
+    },
+    /// The same, before an error is told.
+    Failed,
+    /// Nothing.
+    None,
+}
+
 /// A step that failed, as it is told with the error.
 pub(crate) struct FailedStep {
     /// What was known of it before it ran.
@@ -65,7 +79,7 @@ impl Report {
             Progress::Tty => {
                 let target = indicatif::ProgressDrawTarget::stderr();
                 let colours = AutoStream::choice(&std::io::stderr()) != ColorChoice::Never;
-                let tty = tty::Tty::new(target, tty::Size::Stderr, colours);
+                let tty = tty::Tty::new(target, tty::Size::Stderr, colours, global.verbose);
                 let mut report = Report::of(Face::Tty(tty));
                 report.ticker = Some(Ticker::start(&report, global.cancel.clone()));
                 report
@@ -84,39 +98,33 @@ impl Report {
         self.take(&event, self.started.elapsed());
     }
 
+    /// A way to warn for those who outlive a reference.
+    pub(crate) fn warner(&self) -> impl Fn(String) + Send + Sync + use<> {
+        let (inner, started) = (Arc::clone(&self.inner), self.started);
+        move |message| lock(&inner).take(&Event::Warning { message }, started.elapsed())
+    }
+
     fn take(&self, event: &Event, now: Duration) {
-        let mut inner = self.lock();
-        let Inner { record, face } = &mut *inner;
-        let lines = record.apply(event, now);
-        match face {
-            Face::Quiet(out) => {
-                if let Event::Warning { message } = event {
-                    drop(writeln!(out, "warning: {message}"));
-                }
-            }
-            Face::Plain(plain) => plain.show(record, event, &lines),
-            Face::Json(json) => json.show(event),
-            Face::Tty(tty) => tty.show(record, event),
-        }
+        self.lock().take(event, now);
     }
 
     /// Takes the live tree away and says what was done. Call once, when the engine has returned.
-    pub(crate) fn finish(&mut self, succeeded: bool) {
-        self.finish_at(succeeded, self.started.elapsed());
+    pub(crate) fn finish(&mut self, summary: Summary) {
+        self.finish_at(summary, self.started.elapsed());
     }
 
-    fn finish_at(&mut self, succeeded: bool, elapsed: Duration) {
+    fn finish_at(&mut self, summary: Summary, elapsed: Duration) {
         if let Some(ticker) = self.ticker.take() {
             ticker.stop();
         }
         let mut inner = self.lock();
         let Inner { record, face } = &mut *inner;
-        let summary = record.summary(succeeded, elapsed);
+        let text = record.summary(summary, elapsed);
         match face {
             Face::Quiet(_) => {}
-            Face::Plain(plain) => plain.finish(&summary),
-            Face::Json(json) => json.finish(record, succeeded, elapsed),
-            Face::Tty(tty) => tty.finish(&summary),
+            Face::Plain(plain) => plain.finish(text.as_deref()),
+            Face::Json(json) => json.finish(record, summary, elapsed),
+            Face::Tty(tty) => tty.finish(text.as_deref()),
         }
     }
 
@@ -128,11 +136,6 @@ impl Report {
     /// The member whose smoke command did not pass, and the end of its output.
     pub(crate) fn failed_smoke(&self) -> Option<(String, Vec<String>)> {
         self.lock().record.failed_smoke()
-    }
-
-    /// What has come to the destination, and how.
-    pub(crate) fn pushed(&self) -> Pushed {
-        self.lock().record.pushed
     }
 
     /// Tells a program that reads JSON about the error that ended the work.
@@ -155,6 +158,23 @@ impl Report {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         lock(&self.inner)
+    }
+}
+
+impl Inner {
+    fn take(&mut self, event: &Event, now: Duration) {
+        let Inner { record, face } = self;
+        let lines = record.apply(event, now);
+        match face {
+            Face::Quiet(out) => {
+                if let Event::Warning { message } = event {
+                    drop(writeln!(out, "warning: {message}"));
+                }
+            }
+            Face::Plain(plain) => plain.show(record, event, &lines),
+            Face::Json(json) => json.show(event),
+            Face::Tty(tty) => tty.show(record, event, &lines),
+        }
     }
 }
 

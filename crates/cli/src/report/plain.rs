@@ -42,8 +42,10 @@ impl Plain {
     }
 
     /// Says what was done.
-    pub(crate) fn finish(&mut self, summary: &str) {
-        self.line(summary);
+    pub(crate) fn finish(&mut self, summary: Option<&str>) {
+        if let Some(summary) = summary {
+            self.line(summary);
+        }
     }
 
     fn line(&mut self, line: &str) {

@@ -8,8 +8,8 @@ use std::time::Duration;
 use anyarch_engine::{Event, Outcome, StepId, StepInfo, Unit};
 use anyarch_oci::PushedBlob;
 
-use super::FailedStep;
 use super::tail::Tail;
+use super::{FailedStep, Summary};
 use crate::text;
 
 /// The memory of a build or publication.
@@ -186,13 +186,20 @@ impl Record {
     }
 
     /// What was done, in one line: `3 steps ran, 9 cached, 41.2 s`.
-    pub(crate) fn summary(&self, succeeded: bool, elapsed: Duration) -> String {
+    pub(crate) fn summary(&self, summary: Summary, elapsed: Duration) -> Option<String> {
         let counts = self.counts();
-        let idle = counts.ran == 0 && self.pushed.uploaded + self.pushed.mounted == 0;
-        let smoked = self.smokes.values().any(|smoke| smoke.passed);
-        if succeeded && idle && !smoked {
-            return "nothing to do: everything is up to date".to_owned();
-        }
+        let tags = match summary {
+            Summary::None => return None,
+            Summary::Failed => 0,
+            Summary::Succeeded { moved_tags } => {
+                let pushed = self.pushed.uploaded + self.pushed.mounted;
+                let smoked = self.smokes.values().any(|smoke| smoke.passed);
+                if counts.ran + pushed + moved_tags == 0 && !smoked {
+                    return Some("nothing to do: everything is up to date".to_owned());
+                }
+                moved_tags
+            }
+        };
         let mut parts = vec![text::count(counts.ran, "step") + " ran"];
         for (number, what) in
             [(counts.cached, "cached"), (counts.failed, "failed"), (counts.cancelled, "cancelled")]
@@ -212,8 +219,11 @@ impl Record {
         if pushed.existed > 0 {
             parts.push(format!("{} there already", text::count(pushed.existed, "blob")));
         }
+        if tags > 0 {
+            parts.push(text::count(tags, "tag") + " set");
+        }
         parts.push(text::duration(elapsed));
-        parts.join(", ")
+        Some(parts.join(", "))
     }
 
     /// The step that failed: the one named, or else the first that did.

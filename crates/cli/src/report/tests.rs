@@ -7,7 +7,7 @@ use anyarch_oci::{Digest, PushedBlob};
 use indicatif::{InMemoryTerm, ProgressDrawTarget};
 
 use super::frame::Area;
-use super::{Face, Report, json, plain, tty};
+use super::{Face, Report, Summary, json, plain, tty};
 
 #[derive(Clone, Default)]
 struct Buffer(Arc<Mutex<Vec<u8>>>);
@@ -106,28 +106,28 @@ fn publish() -> Vec<Event> {
     ]
 }
 
-fn plain(events: &[Event], succeeded: bool) -> String {
+fn plain(events: &[Event], summary: Summary) -> String {
     let buffer = Buffer::default();
     let mut report = Report::of(Face::Plain(plain::Plain::new(Box::new(buffer.clone()))));
     events.iter().for_each(|event| report.take(event, Duration::ZERO));
-    report.finish_at(succeeded, Duration::from_millis(41_200));
+    report.finish_at(summary, Duration::from_millis(41_200));
     buffer.text()
 }
 
 #[test]
 fn plain_build() {
-    insta::assert_snapshot!("plain_build", plain(&build(), false));
+    insta::assert_snapshot!("plain_build", plain(&build(), Summary::Failed));
 }
 
 #[test]
 fn plain_publish() {
-    insta::assert_snapshot!("plain_publish", plain(&publish(), true));
+    insta::assert_snapshot!("plain_publish", plain(&publish(), Summary::Succeeded { moved_tags: 1 }));
 }
 
 #[test]
 fn nothing_to_do() {
     let events = [graph()].into_iter().chain((1..5).map(|id| finished(id, Outcome::Cached, 0)));
-    let text = plain(&events.collect::<Vec<_>>(), true);
+    let text = plain(&events.collect::<Vec<_>>(), Summary::Succeeded { moved_tags: 0 });
     assert!(text.ends_with("nothing to do: everything is up to date\n"), "{text}");
 }
 
@@ -136,7 +136,7 @@ fn json_is_an_object_on_each_line() {
     let buffer = Buffer::default();
     let mut report = Report::of(Face::Json(json::Json::new(Box::new(buffer.clone()))));
     build().iter().chain(&publish()).for_each(|event| report.take(event, Duration::ZERO));
-    report.finish_at(false, Duration::from_millis(41_200));
+    report.finish_at(Summary::Failed, Duration::from_millis(41_200));
     report.result(&["x"]);
     for line in buffer.text().lines() {
         let value: serde_json::Value = serde_json::from_str(line).unwrap();
@@ -159,11 +159,11 @@ struct Terminal {
 }
 
 impl Terminal {
-    fn new() -> Terminal {
+    fn new(verbose: bool) -> Terminal {
         let area = Area { width: 72, height: 16 };
         let term = InMemoryTerm::new(area.height as u16, area.width as u16);
         let target = ProgressDrawTarget::term_like(Box::new(term.clone()));
-        let tty = tty::Tty::new(target, tty::Size::Fixed(area), false);
+        let tty = tty::Tty::new(target, tty::Size::Fixed(area), false, verbose);
         Terminal { term, report: Report::of(Face::Tty(tty)) }
     }
 
@@ -181,19 +181,19 @@ impl Terminal {
 
 #[test]
 fn a_terminal_shows_what_runs_and_collapses_what_is_over() {
-    let terminal = Terminal::new();
+    let terminal = Terminal::new(false);
     insta::assert_snapshot!("tty_resolving", terminal.after(&build()[..2], 1));
     insta::assert_snapshot!("tty_output", terminal.after(&build()[2..7], 2));
     insta::assert_snapshot!("tty_progress", terminal.after(&build()[7..8], 4));
     insta::assert_snapshot!("tty_failed", terminal.after(&build()[8..], 5));
     let Terminal { term, mut report } = terminal;
-    report.finish_at(false, Duration::from_millis(5100));
+    report.finish_at(Summary::Failed, Duration::from_millis(5100));
     insta::assert_snapshot!("tty_summary", term.contents());
 }
 
 #[test]
 fn a_terminal_sums_up_many_counters_and_long_output() {
-    let terminal = Terminal::new();
+    let terminal = Terminal::new(false);
     let mut events = vec![graph(), Event::Started { step: StepId(2) }];
     events.extend((0..9).map(|n| progress(Some(2), &format!("download p{n}"), n << 20, 40 << 20)));
     insta::assert_snapshot!("tty_many_counters", terminal.after(&events, 3));
@@ -205,11 +205,17 @@ fn a_terminal_sums_up_many_counters_and_long_output() {
 
 #[test]
 fn a_terminal_with_more_work_than_lines_says_so() {
-    let terminal = Terminal::new();
+    let terminal = Terminal::new(false);
     let steps = (1..40).map(|id| info(id, "RUN work", &[&format!("part {id}")])).collect();
     let mut events = vec![Event::Graph { steps }];
     events.extend((1..40).map(|id| Event::Started { step: StepId(id) }));
     let screen = terminal.after(&events, 3);
     assert!(screen.contains("… 65 more lines") && screen.contains("39 running"), "{screen}");
     assert!(screen.lines().count() <= 16, "{screen}");
+}
+
+#[test]
+fn a_terminal_shows_everything_where_that_is_asked_for() {
+    let terminal = Terminal::new(true);
+    insta::assert_snapshot!("tty_verbose", terminal.after(&build(), 5));
 }

@@ -23,28 +23,33 @@ pub(crate) struct Tty {
     bar: ProgressBar,
     size: Size,
     colours: bool,
+    verbose: bool,
 }
 
 impl Tty {
     /// Draws on `target`.
-    pub(crate) fn new(target: ProgressDrawTarget, size: Size, colours: bool) -> Tty {
+    pub(crate) fn new(target: ProgressDrawTarget, size: Size, colours: bool, verbose: bool) -> Tty {
         let bar = ProgressBar::with_draw_target(None, target);
         // The template is constant; were it wrong, the default would show a spinner and the text.
         bar.set_style(
             ProgressStyle::with_template("{msg}")
                 .unwrap_or_else(|_| ProgressStyle::default_spinner()),
         );
-        Tty { bar, size, colours }
+        Tty { bar, size, colours, verbose }
     }
 
-    /// Leaves a line above the tree for what is over.
-    pub(crate) fn show(&self, record: &Record, event: &Event) {
+    /// Leaves a line above the tree for what is over, and where everything is to be seen also
+    /// for each line of output.
+    pub(crate) fn show(&self, record: &Record, event: &Event, output: &[String]) {
         let area = self.area();
-        let line = match event {
-            Event::Finished { step, outcome: Outcome::Ran { .. } | Outcome::Failed, .. }
-            | Event::Finished { step, outcome: Outcome::Cancelled, .. } => {
-                frame::finished(record, *step, area)
+        if self.verbose {
+            for line in output {
+                self.bar.println(self.coloured(frame::output_line(record, event, line)));
             }
+        }
+        let line = match event {
+            Event::Finished { outcome: Outcome::Cached, .. } if !self.verbose => None,
+            Event::Finished { step, .. } => frame::finished(record, *step, area),
             Event::SmokePassed { member, elapsed, cached } => {
                 Some(frame::smoked(member, *elapsed, *cached, area))
             }
@@ -64,8 +69,10 @@ impl Tty {
     }
 
     /// Takes the tree away and says what was done.
-    pub(crate) fn finish(&self, summary: &str) {
-        self.bar.println(summary);
+    pub(crate) fn finish(&self, summary: Option<&str>) {
+        if let Some(summary) = summary {
+            self.bar.println(summary);
+        }
         self.bar.finish_and_clear();
     }
 

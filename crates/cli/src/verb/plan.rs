@@ -4,8 +4,9 @@ use anyarch_dockerfile::{Dockerfile, Stage};
 use anyarch_plan::{Base, Member, Plan, Selection, Tier, publish, tags, target};
 use serde::Serialize;
 
+use crate::args::TargetArgs;
 use crate::failure::Failure;
-use crate::files::{self, LoadedPlan};
+use crate::files;
 use crate::findings::Findings;
 use crate::global::Global;
 use crate::output;
@@ -17,13 +18,8 @@ use crate::tree::Node;
 /// Nothing is built or downloaded.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// What to show: FLAVOR[/ARCH][:TIER], a short name such as `cpu-base`, or a pattern such as
-    /// `*/arm64`; everything without any
-    #[arg(value_name = "TARGET")]
-    targets: Vec<String>,
-    /// The architecture, where a target leaves it open
-    #[arg(long, value_name = "ARCH")]
-    arch: Option<String>,
+    #[command(flatten)]
+    targets: TargetArgs,
     /// Give the plan as JSON
     #[arg(long)]
     json: bool,
@@ -90,14 +86,14 @@ struct IndexView {
 
 /// Carries it out.
 pub(crate) fn run(args: &Args, global: &Global) -> Result<(), Failure> {
-    let LoadedPlan { plan, .. } = files::load_plan(global)?;
-    let selections = target::select(&plan, &args.targets, args.arch.as_deref())?;
+    let plan = files::load_plan(global)?;
+    let selections = target::select(&plan, &args.targets.targets, args.targets.arch.as_deref())?;
     let view = View {
         name: plan.project.name.clone(),
         repository: plan.project.repository.clone(),
         bases: plan.bases.values().map(base_view).collect(),
         members: members(&plan, &selections, global)?,
-        indexes: if args.targets.is_empty() { indexes(&plan)? } else { Vec::new() },
+        indexes: if args.targets.targets.is_empty() { indexes(&plan)? } else { Vec::new() },
     };
     if args.json {
         output::print_json(&view)

@@ -1,0 +1,105 @@
+//! `anyarch build`: makes images in the local store.
+
+use anyarch_engine::{BuildRequest, BuiltImage, build};
+use anyarch_plan::{Plan, target};
+use serde::Serialize;
+
+use crate::args::{StepArgs, TargetArgs};
+use crate::failure::Failure;
+use crate::files;
+use crate::global::Global;
+use crate::workshop::Workshop;
+use crate::{output, text};
+
+/// Build images into the local store
+///
+/// Steps whose inputs have not changed are taken from the cache.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    targets: TargetArgs,
+    #[command(flatten)]
+    steps: StepArgs,
+}
+
+/// An image as `--progress json` gives it.
+#[derive(Serialize)]
+pub(crate) struct ImageView {
+    image: String,
+    tier: String,
+    platform: String,
+    digest: String,
+    size: u64,
+    tags: Vec<String>,
+}
+
+/// Carries it out.
+pub(crate) fn run(args: &Args, global: &Global) -> Result<(), Failure> {
+    let plan = files::load_plan(global)?;
+    let mut workshop = prepare(&plan, &args.targets, &args.steps, global)?;
+    let images = images(&mut workshop, &plan, &args.targets, global)?;
+    let views: Vec<ImageView> = images.iter().map(ImageView::new).collect();
+    if workshop.report.result(&views) {
+        return Ok(());
+    }
+    output::print(&table(&views))
+}
+
+/// Opens the workshop, once the targets are known to make sense.
+pub(crate) fn prepare(
+    plan: &Plan,
+    targets: &TargetArgs,
+    steps: &StepArgs,
+    global: &Global,
+) -> Result<Workshop, Failure> {
+    target::select(plan, &targets.targets, targets.arch.as_deref())?;
+    Workshop::open(global, steps)
+}
+
+/// Builds the targets.
+pub(crate) fn images(
+    workshop: &mut Workshop,
+    plan: &Plan,
+    targets: &TargetArgs,
+    global: &Global,
+) -> Result<Vec<BuiltImage>, Failure> {
+    let selections = target::select(plan, &targets.targets, targets.arch.as_deref())?;
+    let directory = &global.plan_directory();
+    workshop.run(
+        |engine, lock, on, cancel| {
+            let request = BuildRequest { plan, directory, selections: &selections, lock };
+            build(engine, request, on, cancel)
+        },
+        |_| 0,
+    )
+}
+
+impl ImageView {
+    /// What people want to know of an image.
+    pub(crate) fn new(image: &BuiltImage) -> ImageView {
+        ImageView {
+            image: image.member.clone(),
+            tier: image.tier.clone(),
+            platform: image.platform.to_string(),
+            digest: image.manifest.digest.to_string(),
+            size: image.size(),
+            tags: image.tags.clone(),
+        }
+    }
+}
+
+fn table(images: &[ImageView]) -> String {
+    let rows: Vec<[String; 5]> = images
+        .iter()
+        .map(|image| {
+            [
+                image.image.clone(),
+                image.tier.clone(),
+                image.digest.clone(),
+                text::bytes(image.size),
+                image.tags.join(" "),
+            ]
+        })
+        .collect();
+    text::table(["IMAGE", "TIER", "DIGEST", "SIZE", "TAGS"], &rows)
+}
