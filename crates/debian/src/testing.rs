@@ -4,7 +4,7 @@ use std::io::Write;
 
 use pgp::composed::{CleartextSignedMessage, KeyType, SecretKeyParamsBuilder, SignedSecretKey};
 use pgp::ser::Serialize;
-use pgp::types::{KeyDetails, Password};
+use pgp::types::{KeyDetails, Password, Timestamp};
 
 /// Repeatable "randomness" (splitmix64) for test keys.
 pub(crate) struct TestRandom(u64);
@@ -43,6 +43,7 @@ impl SigningKey {
         let mut params = SecretKeyParamsBuilder::default();
         params
             .key_type(KeyType::Ed25519Legacy)
+            .created_at(Timestamp::from_secs(1_700_000_000))
             .can_certify(true)
             .can_sign(true)
             .primary_user_id("Archive Key <archive@mirror.example>".into());

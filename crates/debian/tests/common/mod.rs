@@ -1,4 +1,4 @@
-//! A store in memory-sized folders, for tests.
+//! A store of content by digest in a temporary folder.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -8,12 +8,12 @@ use anyarch_debian::Packages;
 use anyarch_oci::Digest;
 
 /// Content by digest in a folder.
-pub struct Store {
+pub(crate) struct Store {
     folder: tempfile::TempDir,
 }
 
 impl Store {
-    pub fn new() -> Store {
+    pub(crate) fn new() -> Store {
         Store { folder: tempfile::tempdir().unwrap() }
     }
 
