@@ -14,8 +14,13 @@ use crate::error::LayerError;
 
 /// Size of a block in bytes.
 pub const BLOCK: usize = 1 << 20;
-/// The deflate level; chosen by measuring (see `benches/gzip.rs`).
-pub const LEVEL: u32 = 4;
+/// The deflate level.
+///
+/// Measured on 200 MiB sampled from a tar of Debian's /usr (MB per second of processor time, both
+/// digests included; size): level 1 206, 47.0 %; 2 129, 39.8 %; 3 109, 38.4 %; 4 97, 37.8 %;
+/// 6 75, 37.2 %; 9 29, 36.4 %. Level 2 is the knee: a sixth smaller than level 1, while what most
+/// tools use (6) takes nearly twice as long for the last 6 %.
+pub const LEVEL: u32 = 2;
 
 /// How far deflate looks back.
 const WINDOW: usize = 32 * 1024;

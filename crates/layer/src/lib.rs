@@ -38,7 +38,7 @@ pub use blocks::Summary;
 pub use error::LayerError;
 pub use extract::{Decision, Devices, Existing, ExtractOptions, Extracted, Extractor};
 pub use metadata::{Kind, Metadata, Time};
-pub use mode::{ModeChange, ModeChangeError};
+pub use mode::{Clause, ModeChange, ModeChangeError};
 pub use root::Root;
 pub use write::{Compression, LayerOptions, WrittenLayer, write_layer};
 pub use xattr::Xattrs;

@@ -9,7 +9,8 @@ use std::path::Path;
 
 use anyarch_layer::archive::{Entry, EntryKind, Writer};
 use anyarch_layer::{
-    Applied, ApplyOptions, Decision, Devices, Existing, ExtractOptions, Extractor, LayerError, Root, Time, apply_layer,
+    Applied, ApplyOptions, Decision, Devices, Existing, ExtractOptions, Extractor, LayerError,
+    Root, Time, apply_layer,
 };
 use common::{Bench, listing, me};
 use insta::assert_snapshot;
@@ -210,7 +211,8 @@ fn giant_sizes_take_no_space() {
     bomb.xattrs.insert("user.x".into(), vec![b'x'; 2 << 20]);
     let mut archive = Writer::new(Vec::new());
     archive.append(&bomb, &mut std::io::empty()).unwrap();
-    let error = apply_layer(&archive.finish().unwrap()[..], &root, &ApplyOptions::default()).unwrap_err();
+    let error =
+        apply_layer(&archive.finish().unwrap()[..], &root, &ApplyOptions::default()).unwrap_err();
     assert!(error.to_string().contains("more than 1 MiB"), "{error}");
 }
 
@@ -219,7 +221,8 @@ fn damaged_headers() {
     let bench = Bench::new();
     let root = bench.root("root");
     let good = Tar::new(&root, "a=1 b=2").bytes;
-    let apply = |bytes: &[u8]| apply_layer(bytes, &root, &ApplyOptions::default()).unwrap_err().to_string();
+    let apply =
+        |bytes: &[u8]| apply_layer(bytes, &root, &ApplyOptions::default()).unwrap_err().to_string();
     let mut bytes = good.clone();
     bytes[1024 + 3] = b'z';
     assert_snapshot!(apply(&bytes), @"the archive is damaged at byte 1024: wrong header checksum");
@@ -268,7 +271,9 @@ fn gnu_tars_sparse_files_of_every_format() {
         file.write_all(text.as_bytes()).unwrap();
     }
     file.set_len(400 << 20).unwrap();
-    for format in ["--format=gnu", "--format=pax --sparse-version=1.0", "--format=pax --sparse-version=0.1"] {
+    for format in
+        ["--format=gnu", "--format=pax --sparse-version=1.0", "--format=pax --sparse-version=0.1"]
+    {
         let output = std::process::Command::new("tar")
             .args(["-c", "--sparse"])
             .args(format.split(' '))
@@ -332,7 +337,9 @@ fn device_nodes_where_they_may_not_be() {
     let bench = Bench::new();
     let root = bench.root("root");
     let tar = Tar::new(&root, "dev/ c:dev/null a=1");
-    let apply = |devices| apply_layer(&tar.bytes[..], &root, &ApplyOptions { devices, ..ApplyOptions::default() });
+    let apply = |devices| {
+        apply_layer(&tar.bytes[..], &root, &ApplyOptions { devices, ..ApplyOptions::default() })
+    };
     let error = apply(Devices::Refuse).unwrap_err();
     assert_snapshot!(error, @"archive entry `dev/null` is a device node, which cannot be made here");
     assert!(error.hint().is_some());
@@ -360,7 +367,11 @@ fn extraction_asks_the_hook_and_keeps_or_refuses_what_is_there() {
     let bench = Bench::new();
     let root = bench.tree("root", "usr/lib/ lib>usr/lib etc/conf=mine");
     let tar = Tar::new(&root, "./ ./lib/ ./lib/so=1 ./etc/conf=theirs ./doc=x ./twin~etc/conf");
-    let options = ExtractOptions { keep_directory_links: true, existing: Existing::Keep, ..ExtractOptions::default() };
+    let options = ExtractOptions {
+        keep_directory_links: true,
+        existing: Existing::Keep,
+        ..ExtractOptions::default()
+    };
     let mut hook = |entry: &Entry| match entry.path.to_str().unwrap() {
         "./doc" => Decision::Skip,
         "./etc/conf" => Decision::Rename("etc/conf.new".into()),
@@ -369,7 +380,9 @@ fn extraction_asks_the_hook_and_keeps_or_refuses_what_is_there() {
     Extractor::new(&root, options.clone()).extract(&tar.bytes[..], &mut hook).unwrap();
     assert_snapshot!(listing(&root), @"etc/ etc/conf=mine etc/conf.new=theirs lib>usr/lib twin=theirs usr/ usr/lib/ usr/lib/so=1");
     let refuse = ExtractOptions { existing: Existing::Refuse, ..options };
-    let error = Extractor::new(&root, refuse).extract(&tar.bytes[..], &mut |_| Decision::Extract).unwrap_err();
+    let error = Extractor::new(&root, refuse)
+        .extract(&tar.bytes[..], &mut |_| Decision::Extract)
+        .unwrap_err();
     assert_snapshot!(error, @"archive entry `./lib/so` is already there");
 }
 
@@ -378,7 +391,11 @@ fn extraction_into_a_prefix_with_one_owner() {
     let bench = Bench::new();
     let root = bench.tree("root", "srv/");
     let tar = Tar { bytes: Tar::new(&root, "a=1 b~a c>/x").bytes, owner: (0, 0) };
-    let options = ExtractOptions { prefix: "srv".into(), owner: Some(me(&root)), ..ExtractOptions::default() };
+    let options = ExtractOptions {
+        prefix: "srv".into(),
+        owner: Some(me(&root)),
+        ..ExtractOptions::default()
+    };
     Extractor::new(&root, options).extract(&tar.bytes[..], &mut |_| Decision::Extract).unwrap();
     assert_snapshot!(listing(&root), @"srv/ srv/a=1 srv/b=1 srv/c>/x");
 }

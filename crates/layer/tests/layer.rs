@@ -108,7 +108,10 @@ fn names_that_mean_deletions_are_refused() {
     let bench = Bench::new();
     bench.tree("upper", "etc/.wh.x");
     let error = bench.write(None, "upper").unwrap_err();
-    assert!(matches!(&error, LayerError::ReservedName { path } if path == Path::new("etc/.wh.x")), "{error}");
+    assert!(
+        matches!(&error, LayerError::ReservedName { path } if path == Path::new("etc/.wh.x")),
+        "{error}"
+    );
 }
 
 #[test]
@@ -144,17 +147,25 @@ fn a_sparse_file_is_written_as_plain_content() {
 fn an_independent_reader_sees_the_same_entries() {
     let bench = Bench::new();
     let long = "d".repeat(90);
-    let upper = bench.tree("upper", &format!("a=1 {long}/{long}/{long}=2 é=3 l>{long}{long} h~a p>/é"));
+    let upper =
+        bench.tree("upper", &format!("a=1 {long}/{long}/{long}=2 é=3 l>{long}{long} h~a p>/é"));
     let owner = me(&upper);
     let (_, blob) = bench.write(None, "upper").unwrap();
     let mut archive = tar::Archive::new(&blob[..]);
     let mut names = Vec::new();
     for entry in archive.entries().unwrap() {
         let entry = entry.unwrap();
-        assert_eq!((entry.header().uid().unwrap(), entry.header().gid().unwrap()), (owner.0.into(), owner.1.into()));
+        assert_eq!(
+            (entry.header().uid().unwrap(), entry.header().gid().unwrap()),
+            (owner.0.into(), owner.1.into())
+        );
         assert_eq!(entry.header().mtime().unwrap(), EPOCH as u64);
         assert_eq!(entry.header().username().unwrap(), Some(""));
-        let link = entry.link_name().unwrap().map(|link| format!(">{}", link.display())).unwrap_or_default();
+        let link = entry
+            .link_name()
+            .unwrap()
+            .map(|link| format!(">{}", link.display()))
+            .unwrap_or_default();
         names.push(format!("{}{link}", entry.path().unwrap().display()));
     }
     let names = names.join(" ").replace(&long, "D");
@@ -169,7 +180,8 @@ fn the_upper_directory_of_a_real_mount_needs_userns() {
         return;
     }
     let bench = Bench::new();
-    let parent = bench.tree("parent", "etc/a=1 etc/b=2 gone/x gone/y d/s/one d/two keep/z=1 old/f link>etc");
+    let parent =
+        bench.tree("parent", "etc/a=1 etc/b=2 gone/x gone/y d/s/one d/two keep/z=1 old/f link>etc");
     bench.tree("upper", "");
     bench.tree("work", "");
     bench.tree("merged", "");
@@ -191,5 +203,9 @@ fn the_upper_directory_of_a_real_mount_needs_userns() {
     let expected = Root::open(&bench.path("expected")).unwrap();
     let options = tree::CompareOptions { mtime: tree::CompareTime::Clamped(EPOCH), owner: true };
     let differences = tree::compare(&expected, &parent, &options).unwrap();
-    assert!(differences.is_empty(), "{}", differences.iter().map(|d| d.to_string()).collect::<Vec<_>>().join("\n"));
+    assert!(
+        differences.is_empty(),
+        "{}",
+        differences.iter().map(|d| d.to_string()).collect::<Vec<_>>().join("\n")
+    );
 }

@@ -50,7 +50,8 @@ fn tree() -> impl Strategy<Value = Tree> {
         1 => Just("ü".to_owned()),
         1 => Just("long".repeat(30)),
     ];
-    let path = proptest::collection::vec(name, 1..4).prop_map(|names| names.iter().collect::<PathBuf>());
+    let path =
+        proptest::collection::vec(name, 1..4).prop_map(|names| names.iter().collect::<PathBuf>());
     let time = prop_oneof![Just(0i64), Just(EPOCH - 1), Just(EPOCH + 5), -10i64..2_000_000_000];
     proptest::collection::btree_map(path, (node(), time), 0..20)
 }
@@ -83,7 +84,9 @@ fn make(root: &Root, tree: &Tree, is_upper: bool) {
             }
             Node::Link(target) => root.symlink(Path::new(target), path).unwrap(),
             Node::Fifo => root.create_fifo(path, 0o640).unwrap(),
-            Node::Whiteout if is_upper => root.create_device(path, Kind::CharDevice, 0, (0, 0)).unwrap(),
+            Node::Whiteout if is_upper => {
+                root.create_device(path, Kind::CharDevice, 0, (0, 0)).unwrap()
+            }
             Node::Whiteout => continue,
         }
         made.push((path, *time));

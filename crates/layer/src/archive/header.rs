@@ -1,6 +1,7 @@
 //! One 512-byte ustar header: fields to bytes and back, checksum included.
 
 use super::BLOCK;
+use super::sparse::Segments;
 
 /// Where a field lies in the block.
 pub(super) struct Field {
@@ -76,14 +77,14 @@ impl Block {
     }
 
     /// GNU's segments of a sparse file in this header, whether more blocks follow, and the size.
-    pub(super) fn gnu_sparse(&self) -> Option<(Vec<(u64, u64)>, bool, u64)> {
+    pub(super) fn gnu_sparse(&self) -> Option<(Segments, bool, u64)> {
         let segments = gnu_segments(&self.0[GNU_SPARSE..GNU_SPARSE + 4 * 24])?;
         let size = u64::try_from(self.number(&GNU_REAL_SIZE)?).ok()?;
         Some((segments, self.0[GNU_SPARSE_EXTENDED] == 1, size))
     }
 
     /// The same for one of the blocks that follow.
-    pub(super) fn gnu_sparse_more(&self) -> Option<(Vec<(u64, u64)>, bool)> {
+    pub(super) fn gnu_sparse_more(&self) -> Option<(Segments, bool)> {
         Some((gnu_segments(&self.0[..21 * 24])?, self.0[504] == 1))
     }
 
@@ -122,7 +123,7 @@ impl Block {
 }
 
 /// Pairs of 12-byte numbers, offset and length; an empty pair ends the list.
-fn gnu_segments(bytes: &[u8]) -> Option<Vec<(u64, u64)>> {
+fn gnu_segments(bytes: &[u8]) -> Option<Segments> {
     let mut segments = Vec::new();
     for pair in bytes.chunks_exact(24) {
         if pair[0] == 0 {

@@ -1,5 +1,8 @@
 //! Files with holes as GNU tar stores them: a list of segments, then their bytes.
 
+/// Offset and length of each stretch of data, in order.
+pub(super) type Segments = Vec<(u64, u64)>;
+
 /// More segments than any real file has; a bound on memory for hostile ones.
 pub(super) const MAX_SEGMENTS: usize = 1 << 18;
 
@@ -26,7 +29,7 @@ pub(super) fn parse_map(text: &[u8]) -> Option<Vec<(u64, u64)>> {
         .take(2 * MAX_SEGMENTS + 2)
         .map(|number| number.parse().ok())
         .collect::<Option<_>>()?;
-    if numbers.len() % 2 != 0 || numbers.len() > 2 * MAX_SEGMENTS {
+    if !numbers.len().is_multiple_of(2) || numbers.len() > 2 * MAX_SEGMENTS {
         return None;
     }
     Some(numbers.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect())

@@ -4,7 +4,9 @@
 use std::path::Path;
 
 use anyarch_layer::archive::Reader;
-use anyarch_layer::{Compression, Kind, LayerError, LayerOptions, Root, Time, WrittenLayer, write_layer};
+use anyarch_layer::{
+    Compression, Kind, LayerError, LayerOptions, Root, Time, WrittenLayer, write_layer,
+};
 
 /// The epoch of all tests: 1980-01-01.
 pub const EPOCH: i64 = 315_532_800;
@@ -43,7 +45,11 @@ impl Bench {
         root
     }
 
-    pub fn write(&self, parent: Option<&str>, upper: &str) -> Result<(Option<WrittenLayer>, Vec<u8>), LayerError> {
+    pub fn write(
+        &self,
+        parent: Option<&str>,
+        upper: &str,
+    ) -> Result<(Option<WrittenLayer>, Vec<u8>), LayerError> {
         self.write_as(parent, upper, Compression::None, 2)
     }
 
@@ -140,5 +146,6 @@ pub fn listing(root: &Root) -> String {
 
 /// Sets the time of everything in a tree.
 pub fn set_times(root: &Root, secs: i64) {
-    anyarch_layer::tree::walk(root, &mut |path, _| root.set_mtime(path, Time::from_secs(secs))).unwrap();
+    anyarch_layer::tree::walk(root, &mut |path, _| root.set_mtime(path, Time::from_secs(secs)))
+        .unwrap();
 }
