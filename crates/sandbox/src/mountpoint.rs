@@ -2,7 +2,8 @@
 //!
 //! What the run left untouched is removed and the times of the directories around it are put back,
 //! so a comparison of the trees before and after sees nothing. On an overlay the removal leaves no
-//! whiteout, because the file only ever existed on the writable side.
+//! whiteout, because the file only ever existed on the writable side; what can remain there is a
+//! copy of a directory that held one (`/etc`), equal to the directory below in everything.
 
 use std::ffi::{OsStr, OsString};
 use std::io;

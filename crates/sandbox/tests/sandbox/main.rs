@@ -64,6 +64,7 @@ fn main() -> ExitCode {
     }
     if arguments.iter().any(|arg| arg == "--measure") {
         cases::measure();
+        room::clear();
         return ExitCode::SUCCESS;
     }
     let mut failed = 0;
@@ -77,6 +78,7 @@ fn main() -> ExitCode {
         println!("test {name} ... {}", if passed { "ok" } else { "FAILED" });
         failed += i32::from(!passed);
     }
+    room::clear();
     println!("test result: {failed} failed");
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

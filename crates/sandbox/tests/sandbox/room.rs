@@ -14,11 +14,19 @@ const PROGRAMS: [&str; 20] = [
     "head", "wc", "mknod", "grep", "ln", "chmod", "readlink",
 ];
 
+static BASE: OnceLock<PathBuf> = OnceLock::new();
+
+/// Removes the directory that [`base`] made, at the end of the program.
+pub(crate) fn clear() {
+    if let Some(base) = BASE.get() {
+        fs::remove_dir_all(base).unwrap();
+    }
+}
+
 /// A read-only directory with a shell and a few programs in `/bin`, and nothing else but `/etc`.
 pub(crate) fn base() -> &'static Path {
-    static BASE: OnceLock<PathBuf> = OnceLock::new();
     BASE.get_or_init(|| {
-        // Lives as long as the test's folder in TMPDIR.
+        // Removed by `clear`.
         let base = tempfile::tempdir().unwrap().keep();
         fs::create_dir(base.join("bin")).unwrap();
         let mut libraries = BTreeSet::new();

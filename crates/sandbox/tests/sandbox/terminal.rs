@@ -5,7 +5,7 @@ use std::process::{Command, ExitCode, Output as Finished};
 use anyarch_sandbox::{Cancel, Output, Privilege, Stdin, enter, run};
 
 use crate::Case;
-use crate::room::Room;
+use crate::room::{Room, clear};
 
 pub(crate) const CASES: &[Case] = &[
     ("streams_are_shared", streams_are_shared),
@@ -20,6 +20,8 @@ pub(crate) fn inherit(script: &str) -> ExitCode {
     let mut process = room.shell(script);
     (process.stdin, process.output) = (Stdin::Inherit, Output::Inherit);
     let exit = run(&process, &mut |_, _| panic!("output is not piped"), &Cancel::new()).unwrap();
+    drop(room);
+    clear();
     // In the foreground again, or this would stop the caller.
     println!("exit {}", exit.shell_code());
     ExitCode::SUCCESS
