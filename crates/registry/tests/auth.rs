@@ -7,7 +7,7 @@ use std::error::Error;
 
 use anyarch_oci::PushedBlob;
 use anyarch_registry::{Credentials, Failure};
-use anyarch_testkit::{TestImage, TestRegistry, TokenService, random_bytes};
+use anyarch_testkit::{Fault, TestImage, TestRegistry, TokenService, random_bytes};
 use common::{amd64, blob, client, client_as, opener, tag};
 
 fn account(
@@ -75,4 +75,46 @@ fn wrong_or_no_credentials_are_refused_with_a_hint() {
     let error = client_as(account("wrong")).manifest(&reference).unwrap_err();
     assert!(matches!(error.source, Failure::Unauthorized { anonymous: false, .. }), "{error:?}");
     assert!(error.hint().unwrap().contains("again"));
+}
+
+#[test]
+fn identity_token_is_exchanged() {
+    let service = TokenService::new("me", "refresh");
+    let registry = TestRegistry::start_guarded(&service);
+    let token =
+        |token: &'static str| move |_: &str| Ok(Credentials::IdentityToken(token.to_owned()));
+    let image = TestImage::random(1, 1, &amd64());
+    let client = client_as(token("refresh"));
+    image.push(&client, &registry.repository("app"), Some(&tag("v1"))).unwrap();
+    assert_eq!(service.issued(), [["repository:app:pull,push"]]);
+    let error = client_as(token("stale")).manifest(&registry.reference("app:v1")).unwrap_err();
+    assert!(matches!(error.source, Failure::Unauthorized { .. }), "{error:?}");
+}
+
+#[test]
+fn password_is_shown_only_when_demanded() {
+    let registry = TestRegistry::start();
+    let client = client_as(account("secret"));
+    let reference = registry.reference("app:v1");
+    assert_eq!(client.resolve(&reference).unwrap(), None);
+    let demand = Fault::answer("HEAD", "/manifests/", 401)
+        .header("www-authenticate", "Basic realm=\"here\"")
+        .nth(2);
+    registry.fault(demand);
+    // The rule's count begins here: one request that is fine, one that is refused and repeated.
+    assert_eq!(client.resolve(&reference).unwrap(), None);
+    assert_eq!(client.resolve(&reference).unwrap(), None);
+    let shown: Vec<_> = registry.take_log().into_iter().map(|entry| entry.authorization).collect();
+    let password = Some("Basic bWU6c2VjcmV0".to_owned());
+    assert_eq!(shown, [None, None, None, password]);
+}
+
+#[test]
+fn unknown_demand_is_named() {
+    let registry = TestRegistry::start();
+    registry.fault(
+        Fault::answer("HEAD", "/manifests/", 401).header("www-authenticate", "Negotiate abc"),
+    );
+    let error = client().resolve(&registry.reference("app:v1")).unwrap_err();
+    assert!(common::chain(&error).ends_with("unknown kind of authentication: `Negotiate abc`"));
 }

@@ -3,7 +3,8 @@
 
 mod common;
 
-use std::io::Read;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 
 use anyarch_http::{Body, Method, Request, Response};
@@ -71,6 +72,29 @@ fn chunks_are_taken_in_order() {
     let location = done.header("location").unwrap().to_owned();
     assert_eq!(text(send(&registry, Method::Get, &location, &[], b"")), "hello world");
     assert_eq!(refusal(send(&registry, Method::Get, &session, &[], b"")).0, 404);
+}
+
+#[test]
+fn chunk_that_is_cut_off_goes_on_where_it_ended() {
+    let registry = TestRegistry::start();
+    let session = begin(&registry);
+    let mut raw = TcpStream::connect(registry.host()).unwrap();
+    write!(raw, "PATCH {session} HTTP/1.1\r\nhost: r\r\ncontent-length: 11\r\n\r\nhello").unwrap();
+    // The range shows at the latest when the server has noticed the end of the connection.
+    raw.shutdown(std::net::Shutdown::Both).unwrap();
+    let mut so_far = String::new();
+    for _ in 0..500 {
+        let status = send(&registry, Method::Get, &session, &[], b"");
+        so_far = status.header("range").unwrap().to_owned();
+        if so_far == "0-4" {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    assert_eq!(so_far, "0-4");
+    let end = format!("{session}?digest={}", Digest::sha256(b"hello world"));
+    let rest = send(&registry, Method::Put, &end, &[("content-range", "5-10")], b" world");
+    assert_eq!(rest.status, 201);
 }
 
 #[test]
@@ -240,7 +264,7 @@ fn accesses_are_told_and_shutdown_lets_downloads_end() {
     assert!(ending.join().unwrap());
     let wanted = Access { method: "GET".to_owned(), path, status: 200, bytes: 8_000_000 };
     assert_eq!(*seen.lock().unwrap(), [wanted]);
-    assert!(std::net::TcpStream::connect(address).is_err());
+    assert!(TcpStream::connect(address).is_err());
 }
 
 #[test]

@@ -22,6 +22,8 @@ pub struct Logged {
     pub status: u16,
     /// The `Range` header.
     pub range: Option<String>,
+    /// The `Authorization` header.
+    pub authorization: Option<String>,
 }
 
 /// A registry for one test.
@@ -105,10 +107,8 @@ fn logged(shared: &Arc<Shared>, inner: Handler) -> Handler {
                 method: request.method().to_string(),
                 target: request.uri().to_string(),
                 status: 0,
-                range: request
-                    .headers()
-                    .get("range")
-                    .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()),
+                range: header(&request, "range"),
+                authorization: header(&request, "authorization"),
             };
             let outcome = inner(request).await;
             if let Ok(response) = &outcome {
@@ -142,4 +142,9 @@ fn faulty(shared: &Arc<Shared>, inner: Handler) -> Handler {
             None => inner(request),
         }
     })
+}
+
+fn header(request: &Request, name: &str) -> Option<String> {
+    let value = request.headers().get(name)?;
+    Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use anyarch_registry::server::Handler;
-use axum::body::Body;
+use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
@@ -46,29 +46,37 @@ impl TokenService {
     pub fn guard(&self, inner: Handler) -> Handler {
         let service = self.clone();
         Arc::new(move |request| {
-            let response = if request.uri().path() == "/token" {
-                Some(service.issue(&request))
-            } else {
-                service.refuse(&request)
-            };
-            match response {
+            let service = service.clone();
+            if request.uri().path() == "/token" {
+                return Box::pin(async move { Ok(service.issue(request).await) });
+            }
+            match service.refuse(&request) {
                 Some(response) => Box::pin(async move { Ok(response) }),
                 None => inner(request),
             }
         })
     }
 
-    fn issue(&self, request: &Request) -> Response {
+    /// GET with name and password, or POST with the password as refresh token.
+    async fn issue(&self, request: Request) -> Response {
         let (username, password) = &*self.account;
         let pair =
             base64::engine::general_purpose::STANDARD.encode(format!("{username}:{password}"));
-        if header(request, "authorization") != Some(&format!("Basic {pair}")) {
+        let by_password = header(&request, "authorization") == Some(&format!("Basic {pair}"));
+        let query = request.uri().query().unwrap_or_default().to_owned();
+        let body = to_bytes(request.into_body(), 65_536).await.unwrap();
+        let parameters: Vec<(String, String)> = form_urlencoded::parse(query.as_bytes())
+            .chain(form_urlencoded::parse(&body))
+            .map(|(name, value)| (name.into_owned(), value.into_owned()))
+            .collect();
+        let by_token = parameters.contains(&("refresh_token".to_owned(), password.clone()));
+        if !by_password && !by_token {
             return reply(401, "{}");
         }
-        let query = request.uri().query().unwrap_or_default();
-        let scopes: Vec<String> = form_urlencoded::parse(query.as_bytes())
-            .filter(|(name, _)| name == "scope")
-            .map(|(_, value)| value.into_owned())
+        let scopes: Vec<String> = parameters
+            .iter()
+            .filter(|(name, value)| name == "scope" && !value.is_empty())
+            .flat_map(|(_, value)| value.split(' ').map(str::to_owned))
             .collect();
         let mut state = self.state.lock().unwrap();
         state.issued.push(scopes.clone());

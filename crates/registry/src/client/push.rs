@@ -109,12 +109,44 @@ impl RegistryClient {
     }
 }
 
-/// Where an upload goes on, which may be named relative to the request.
+/// Where an upload goes on.
 fn location(response: &Response) -> Result<Url, Failure> {
     let value = response
         .header("location")
         .ok_or_else(|| Failure::Protocol("an upload session has no Location".to_owned()))?;
-    Url::parse(&response.url)
-        .and_then(|base| base.join(value))
-        .map_err(|error| Failure::Protocol(format!("Location `{value}`: {error}")))
+    continue_at(&response.url, value).map_err(|reason| {
+        Failure::Protocol(format!("Location `{value}` of an upload session: {reason}"))
+    })
+}
+
+/// Reads a location, which may be relative to the request. A registry behind a proxy may take itself
+/// to be reached without TLS; where we reached it with TLS, we go on with TLS.
+fn continue_at(request: &str, location: &str) -> Result<Url, String> {
+    let base = Url::parse(request).map_err(|error| error.to_string())?;
+    let mut url = base.join(location).map_err(|error| error.to_string())?;
+    if base.scheme() == "https" && url.scheme() == "http" {
+        let moved = base.host() != url.host()
+            || url.set_scheme("https").is_err()
+            || url.set_port(base.port()).is_err();
+        if moved {
+            return Err("it leads from https to http".to_owned());
+        }
+    }
+    Ok(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::continue_at;
+
+    #[test]
+    fn uploads_go_on_over_tls() {
+        let at = |request, location| continue_at(request, location).map(String::from);
+        let begun = "https://r.example:444/v2/a/blobs/uploads/";
+        assert_eq!(at(begun, "/u?s=1").unwrap(), "https://r.example:444/u?s=1");
+        assert_eq!(at(begun, "http://r.example/u").unwrap(), "https://r.example:444/u");
+        assert_eq!(at(begun, "https://other.example/u").unwrap(), "https://other.example/u");
+        assert!(at(begun, "http://other.example/u").is_err());
+        assert_eq!(at("http://localhost/v2/", "http://o.example/u").unwrap(), "http://o.example/u");
+    }
 }
