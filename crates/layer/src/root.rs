@@ -388,6 +388,12 @@ mod tests {
         (folder, root)
     }
 
+    /// Makes directories owned by whoever runs the test.
+    fn make_dirs(root: &Root, path: &str, mode: u32) {
+        let me = root.metadata(Path::new("")).unwrap();
+        root.create_dir_all(Path::new(path), mode, me.uid, me.gid).unwrap();
+    }
+
     #[test]
     fn links_resolve_as_in_a_chroot() {
         let (_folder, root) = bench();
@@ -423,8 +429,7 @@ mod tests {
     fn remove_all_takes_the_link_and_not_its_target() {
         let (_folder, root) = bench();
         root.write(Path::new("usr/lib/keep"), b"", 0o644).unwrap();
-        root.create_dir_all(Path::new("d/e/f"), 0o755, 0, 0)
-            .unwrap_or_else(|error| panic!("{error}"));
+        make_dirs(&root, "d/e/f", 0o755);
         root.symlink(Path::new("/usr/lib"), Path::new("d/e/link")).unwrap();
         assert!(root.remove_all(Path::new("d")).unwrap());
         assert!(!root.remove_all(Path::new("d")).unwrap());
@@ -435,7 +440,7 @@ mod tests {
     fn directories_are_made_through_links_that_dangle() {
         let (_folder, root) = bench();
         root.symlink(Path::new("/srv/real"), Path::new("data")).unwrap();
-        root.create_dir_all(Path::new("data/sub"), 0o750, 0, 0).unwrap();
+        make_dirs(&root, "data/sub", 0o750);
         assert_eq!(root.metadata(Path::new("srv/real/sub")).unwrap().mode, 0o750);
     }
 

@@ -60,7 +60,9 @@ impl Tar {
     fn apply(&self, root: &Root) -> Result<Applied, LayerError> {
         let mut bytes = self.bytes.clone();
         bytes.extend([0; 1024]);
-        apply_layer(&bytes[..], root, &ApplyOptions::default())
+        // Missing parents belong to root, which only root can do.
+        let ignore_owner = self.owner != (0, 0);
+        apply_layer(&bytes[..], root, &ApplyOptions { ignore_owner, ..ApplyOptions::default() })
     }
 }
 
@@ -139,9 +141,6 @@ fn missing_parents_get_mode_and_time() {
     let mut entry = Entry::new("a/b/c", EntryKind::File);
     entry.mtime = Time::from_secs(77);
     tar.add(entry, "x");
-    if me(&root) != (0, 0) {
-        return assert!(matches!(tar.apply(&root), Err(LayerError::Owner { .. })));
-    }
     tar.apply(&root).unwrap();
     let made = root.metadata(Path::new("a/b")).unwrap();
     assert_eq!((made.mode, made.mtime), (0o755, Time::from_secs(77)));
@@ -177,7 +176,7 @@ fn setuid_bits_and_read_only_directories_are_kept() {
 fn archives_that_end_too_early() {
     let bench = Bench::new();
     let root = bench.root("root");
-    let tar = Tar::new(&root, "etc/file=0123456789");
+    let tar = Tar::new(&root, "file=0123456789");
     for end in [100, 513, 700] {
         let error = apply_layer(&tar.bytes[..end], &root, &ApplyOptions::default()).unwrap_err();
         assert!(matches!(error, LayerError::Truncated { .. }), "{end}: {error}");
@@ -251,10 +250,8 @@ fn long_names_of_other_writers() {
     link.set_entry_type(tar::EntryType::Link);
     builder.append_link(&mut link, "short", &name).unwrap();
     let bytes = builder.into_inner().unwrap();
-    if me(&root) != (0, 0) {
-        return;
-    }
-    apply_layer(&bytes[..], &root, &ApplyOptions::default()).unwrap();
+    let options = ApplyOptions { ignore_owner: true, ..ApplyOptions::default() };
+    apply_layer(&bytes[..], &root, &options).unwrap();
     assert_eq!(root.read(Path::new("short")).unwrap(), b"2");
 }
 
@@ -266,11 +263,11 @@ fn gnu_tars_sparse_files_of_every_format() {
     std::fs::create_dir(&folder).unwrap();
     let mut file = std::fs::File::create(folder.join("disk")).unwrap();
     use std::io::{Seek, SeekFrom};
-    for (offset, text) in [(0u64, "start"), (1 << 20, "middle"), (300 << 20, "end")] {
+    for (offset, text) in [(0u64, "start"), (1 << 20, "middle"), (30 << 20, "end")] {
         file.seek(SeekFrom::Start(offset)).unwrap();
         file.write_all(text.as_bytes()).unwrap();
     }
-    file.set_len(400 << 20).unwrap();
+    file.set_len(40 << 20).unwrap();
     for format in
         ["--format=gnu", "--format=pax --sparse-version=1.0", "--format=pax --sparse-version=0.1"]
     {
@@ -285,10 +282,10 @@ fn gnu_tars_sparse_files_of_every_format() {
         assert!(output.status.success() && output.stdout.len() < 1 << 20, "{format}");
         apply_layer(&output.stdout[..], &root, &ApplyOptions::default()).unwrap();
         let made = root.metadata(Path::new("disk")).unwrap();
-        assert_eq!(made.size, 400 << 20, "{format}");
+        assert_eq!(made.size, 40 << 20, "{format}");
         assert!(made.blocks < 4096, "{format}: holes were filled");
         let mut reader = anyarch_layer::archive::Reader::new(&output.stdout[..]);
-        assert_eq!(reader.next_entry().unwrap().unwrap().size, 400 << 20);
+        assert_eq!(reader.next_entry().unwrap().unwrap().size, 40 << 20);
         let mut hash = anyarch_oci::Hasher::new();
         std::io::copy(&mut reader, &mut hash).unwrap();
         let mut expected = anyarch_oci::Hasher::new();
@@ -310,7 +307,7 @@ fn times_and_owners_out_of_range() {
     tar.apply(&root).unwrap();
     tar.owner = (u32::MAX, u32::MAX);
     tar.word("x=1");
-    let error = tar.apply(&root).unwrap_err();
+    let error = apply_layer(&tar.bytes[..], &root, &ApplyOptions::default()).unwrap_err();
     assert!(matches!(error, LayerError::Owner { uid: u32::MAX, .. }), "{error}");
     assert!(error.hint().is_some());
     let options = ApplyOptions { ignore_owner: true, ..ApplyOptions::default() };
@@ -347,14 +344,18 @@ fn device_nodes_where_they_may_not_be() {
     assert_snapshot!(listing(&root), @"a=1 dev/");
 }
 
+/// Needs root for owners and device nodes; `ANYARCH_SKIP_ROOT=1` skips.
 #[test]
 fn device_nodes_and_owners_as_root_needs_root() {
+    if std::env::var_os("ANYARCH_SKIP_ROOT").is_some() {
+        return;
+    }
     let bench = Bench::new();
     let root = bench.root("root");
     let mut tar = Tar::new(&root, "");
     tar.owner = (12, 345);
     ["c:null", "a=1", "l>a"].into_iter().for_each(|word| tar.word(word));
-    tar.apply(&root).unwrap();
+    apply_layer(&tar.bytes[..], &root, &ApplyOptions::default()).unwrap();
     assert_eq!(root.symlink_metadata(Path::new("null")).unwrap().device, (1, 3));
     for name in ["null", "a", "l"] {
         let metadata = root.symlink_metadata(Path::new(name)).unwrap();

@@ -117,10 +117,11 @@ fn names_that_mean_deletions_are_refused() {
 #[test]
 fn attributes_are_recorded_and_the_marks_of_overlayfs_are_not() {
     let bench = Bench::new();
+    bench.tree("parent", "");
     let upper = bench.tree("upper", "a=1");
     upper.set_xattr(Path::new("a"), "user.note".as_ref(), b"\0\n=x").unwrap();
     upper.set_xattr(Path::new("a"), "user.overlay.origin".as_ref(), b"").unwrap();
-    let (_, blob) = bench.write(None, "upper").unwrap();
+    let (_, blob) = bench.write(Some("parent"), "upper").unwrap();
     let entry = anyarch_layer::archive::Reader::new(&blob[..]).next_entry().unwrap().unwrap();
     assert_eq!(format!("{:?}", entry.xattrs), r#"{"user.note": [0, 10, 61, 120]}"#);
 }
@@ -128,13 +129,14 @@ fn attributes_are_recorded_and_the_marks_of_overlayfs_are_not() {
 #[test]
 fn a_sparse_file_is_written_as_plain_content() {
     let bench = Bench::new();
+    bench.tree("parent", "");
     let upper = bench.tree("upper", "");
     let mut file = upper.create_file(Path::new("disk"), 0o644).unwrap();
     use std::io::{Seek, SeekFrom, Write};
     file.seek(SeekFrom::Start(5_000_000)).unwrap();
     file.write_all(b"middle").unwrap();
     file.set_len(9_000_001).unwrap();
-    let (written, blob) = bench.write(None, "upper").unwrap();
+    let (written, blob) = bench.write(Some("parent"), "upper").unwrap();
     assert_eq!(written.unwrap().uncompressed, blob.len() as u64);
     let mut reader = anyarch_layer::archive::Reader::new(&blob[..]);
     assert_eq!(reader.next_entry().unwrap().unwrap().size, 9_000_001);
@@ -146,11 +148,12 @@ fn a_sparse_file_is_written_as_plain_content() {
 #[test]
 fn an_independent_reader_sees_the_same_entries() {
     let bench = Bench::new();
+    bench.tree("parent", "");
     let long = "d".repeat(90);
     let upper =
         bench.tree("upper", &format!("a=1 {long}/{long}/{long}=2 é=3 l>{long}{long} h~a p>/é"));
     let owner = me(&upper);
-    let (_, blob) = bench.write(None, "upper").unwrap();
+    let (_, blob) = bench.write(Some("parent"), "upper").unwrap();
     let mut archive = tar::Archive::new(&blob[..]);
     let mut names = Vec::new();
     for entry in archive.entries().unwrap() {
