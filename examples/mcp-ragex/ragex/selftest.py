@@ -55,11 +55,11 @@ def selftest(encoder: Encoder) -> int:
             ("search by pattern", lambda: _by_pattern(root)),
             ("MCP conversation", lambda: _conversation(root, cache)),
         )
-        print(f"model on {encoder.provider}, source copied from {SOURCE}")
+        print(f"model on {encoder.provider}, source copied from {SOURCE}", flush=True)
         failed = 0
         for name, check in checks:
             try:
-                print(f"ok: {name}: {check()}")
+                print(f"ok: {name}: {check()}", flush=True)
             except (RagexError, OSError, KeyError, ValueError, subprocess.SubprocessError) as cause:
                 failed += 1
                 print(f"FAILED: {name}: {cause!r}")
