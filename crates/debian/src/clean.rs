@@ -38,17 +38,17 @@ const FILES: [&str; 23] = [
     "/var/lib/urandom/random-seed",
 ];
 
-/// Folders emptied, when they are there; the folders themselves belong to packages.
-const EMPTIED: [&str; 6] = [
-    // apt's indexes and caches; `partial` and the lock are made again.
+/// Folders whose files are removed; the folders, and those below, belong to packages.
+const WITHOUT_FILES: [&str; 3] = [
+    // apt's indexes and caches.
     "/var/lib/apt/lists",
     "/var/cache/apt",
+    // dpkg's journal, which is empty after each of its runs.
     "/var/lib/dpkg/updates",
-    "/var/cache/man",
-    // Left by scripts.
-    "/tmp",
-    "/var/tmp",
 ];
+
+/// Folders emptied: scripts leave things there.
+const EMPTIED: [&str; 2] = ["/tmp", "/var/tmp"];
 
 /// Holds the day of the last password change.
 const DATED: &str = "/etc/shadow";
@@ -65,24 +65,35 @@ pub fn clean(root: &Root, epoch: i64) -> Result<(), DebianError> {
             root.remove_file(Path::new(path)).map_err(DebianError::root("remove", path))?;
         }
     }
-    for folder in EMPTIED {
-        if root.symlink_metadata(Path::new(folder)).is_ok_and(|metadata| metadata.is_dir()) {
-            empty(root, folder)?;
-        }
+    for folder in WITHOUT_FILES {
+        empty(root, Path::new(folder), true)?;
     }
-    if root.symlink_metadata(Path::new("/etc/machine-id")).is_ok_and(|metadata| metadata.is_file()) {
+    for folder in EMPTIED {
+        empty(root, Path::new(folder), false)?;
+    }
+    if root.symlink_metadata(Path::new("/etc/machine-id")).is_ok_and(|metadata| metadata.is_file())
+    {
         rewrite(root, "/etc/machine-id", b"")?;
     }
     clean_shadow(root, epoch)
 }
 
-/// Removes what is in a folder.
-fn empty(root: &Root, folder: &str) -> Result<(), DebianError> {
-    let names = root.read_dir(Path::new(folder)).map_err(DebianError::root("list", folder))?;
-    for name in names {
-        let path = Path::new(folder).join(name);
-        let shown = path.display().to_string();
-        root.remove_all(&path).map_err(DebianError::root("remove", &shown))?;
+/// Removes what is in a folder, if there is one; keeps the folders below it when asked.
+fn empty(root: &Root, folder: &Path, keep_folders: bool) -> Result<(), DebianError> {
+    let is_folder =
+        |path: &Path| root.symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir());
+    let mut ahead = vec![folder.to_owned()];
+    while let Some(folder) = ahead.pop().filter(|folder| is_folder(folder)) {
+        let shown = folder.display().to_string();
+        let names = root.read_dir(&folder).map_err(DebianError::root("list", &shown))?;
+        for path in names.iter().map(|name| folder.join(name)) {
+            if keep_folders && is_folder(&path) {
+                ahead.push(path);
+            } else {
+                let shown = path.display().to_string();
+                root.remove_all(&path).map_err(DebianError::root("remove", &shown))?;
+            }
+        }
     }
     Ok(())
 }
@@ -133,13 +144,17 @@ mod tests {
         put("tmp/a/b", "x");
         put("etc/machine-id", "abc\n");
         put("etc/shadow", "root:*:20780:0:99999:7:::\nlow:*:10:0:::\nnone:!::\n");
-        std::os::unix::fs::symlink("../run/resolv.conf", folder.path().join("etc/resolv.conf")).unwrap();
+        std::os::unix::fs::symlink("../run/resolv.conf", folder.path().join("etc/resolv.conf"))
+            .unwrap();
         clean(&root, 315_532_800).unwrap();
         let read = |path: &str| std::fs::read_to_string(folder.path().join(path)).unwrap();
         assert_eq!(read("etc/shadow"), "root:*:3652:0:99999:7:::\nlow:*:10:0:::\nnone:!::\n");
         assert_eq!((read("etc/machine-id"), read("var/log/keep")), (String::new(), "x".to_owned()));
         assert!(!root.exists(Path::new("var/log/dpkg.log")));
-        assert!(root.exists(Path::new("var/lib/apt/lists")) && root.exists(Path::new("etc/resolv.conf")));
-        assert!(!root.exists(Path::new("var/lib/apt/lists/partial")) && !root.exists(Path::new("tmp/a")));
+        assert!(root.exists(Path::new("etc/resolv.conf")));
+        assert!(
+            root.exists(Path::new("var/lib/apt/lists/partial")) && !root.exists(Path::new("tmp/a"))
+        );
+        assert!(!root.exists(Path::new("var/lib/apt/lists/partial/x")));
     }
 }

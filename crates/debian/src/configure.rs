@@ -32,6 +32,8 @@ pub type RunResult = Result<i32, Box<dyn Error + Send + Sync>>;
 /// Says to scripts that services must not be started (Debian's invoke-rc.d interface).
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 const POLICY_TEXT: &[u8] = b"#!/bin/sh\nexit 101\n";
+/// Where dpkg has the control files of the package whose `preinst` it runs.
+const STAGE: &str = "/var/lib/dpkg/tmp.ci";
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Configures every package of an unpacked root.
@@ -53,7 +55,8 @@ pub fn configure(
             .map_err(DebianError::root("make", "/usr/sbin"))?;
         database::write(root, POLICY, POLICY_TEXT, 0o755)?;
     }
-    let result = Configuration { root, architecture: &resolution.architecture, epoch, run, on }.all();
+    let result =
+        Configuration { root, architecture: &resolution.architecture, epoch, run, on }.all();
     if !has_policy {
         root.remove_file(policy).map_err(DebianError::root("remove", POLICY))?;
     }
@@ -107,11 +110,11 @@ impl Configuration<'_> {
 
     /// Runs `preinst install` of one package, if it has one, with what dpkg would tell it.
     fn preinst(&mut self, packages: &[&Paragraph], number: usize) -> Result<(), DebianError> {
-        let Some(package) = packages.get(number).filter(|_| self.has_preinst(packages, number)) else {
+        let Some(package) = packages.get(number).filter(|_| self.has_preinst(packages, number))
+        else {
             return Ok(());
         };
         let field = |name: &str| package.get(name).unwrap_or("").to_owned();
-        let script = format!("{ADMIN_DIR}/info/{}.preinst", database::qualified_name(package));
         let mut env = self.environment();
         let dpkg = packages.iter().find(|p| p.get("Package") == Some("dpkg"));
         let version = dpkg.and_then(|p| p.get("Version")).unwrap_or("");
@@ -127,11 +130,53 @@ impl Configuration<'_> {
             env.push((name.to_owned(), value));
         }
         (self.on)(Progress::Configuring { what: format!("{} (preinst)", field("Package")) });
+        self.stage(package)?;
+        let script = format!("{STAGE}/preinst");
         let status = self.command(vec![script, "install".to_owned()], env)?;
+        self.root.remove_all(Path::new(STAGE)).map_err(DebianError::root("remove", STAGE))?;
         if status == 0 {
             return Ok(());
         }
         Err(DebianError::Script { package: field("Package"), script: "preinst", status })
+    }
+
+    /// Puts a package's control files where dpkg has them while its `preinst` runs; debconf looks there.
+    fn stage(&self, package: &Paragraph) -> Result<(), DebianError> {
+        self.root.remove_all(Path::new(STAGE)).map_err(DebianError::root("remove", STAGE))?;
+        self.root
+            .create_dir_all(Path::new(STAGE), 0o755, 0, 0)
+            .map_err(DebianError::root("make", STAGE))?;
+        let info = format!("{ADMIN_DIR}/info");
+        let prefix = format!("{}.", database::qualified_name(package));
+        let names =
+            self.root.read_dir(Path::new(&info)).map_err(DebianError::root("list", &info))?;
+        for name in names.iter().filter_map(|name| name.to_str()) {
+            // `python3.11` has files that begin like those of `python3`; a kind has no dot.
+            let Some(kind) = name.strip_prefix(&prefix).filter(|kind| !kind.contains('.')) else {
+                continue;
+            };
+            if matches!(kind, "list" | "md5sums") {
+                continue;
+            }
+            let path = format!("{info}/{name}");
+            let read = || {
+                let mode = self.root.metadata(Path::new(&path))?.mode;
+                self.root.read(Path::new(&path)).map(|content| (content, mode))
+            };
+            let (content, mode) = read().map_err(DebianError::root("read", &path))?;
+            database::write(self.root, &format!("{STAGE}/{kind}"), &content, mode)?;
+        }
+        let mut control = Paragraph::default();
+        for (name, value) in package.fields().filter(|(n, _)| !matches!(*n, "Status" | "Conffiles"))
+        {
+            control.set(name, value);
+        }
+        database::write(
+            self.root,
+            &format!("{STAGE}/control"),
+            control.to_string().as_bytes(),
+            0o644,
+        )
     }
 
     /// `dpkg --configure` for a batch; dpkg itself sorts by dependencies within it.
@@ -139,7 +184,8 @@ impl Configuration<'_> {
         if batch.is_empty() {
             return Ok(());
         }
-        let names = batch.iter().filter_map(|n| packages.get(*n)).map(|p| database::qualified_name(p));
+        let names =
+            batch.iter().filter_map(|n| packages.get(*n)).map(|p| database::qualified_name(p));
         let mut arguments = vec!["--configure".to_owned()];
         arguments.extend(names);
         self.dpkg(arguments, &format!("{} packages", batch.len()))
@@ -196,8 +242,13 @@ impl Configuration<'_> {
         .to_vec()
     }
 
-    fn command(&mut self, argv: Vec<String>, env: Vec<(String, String)>) -> Result<i32, DebianError> {
+    fn command(
+        &mut self,
+        argv: Vec<String>,
+        env: Vec<(String, String)>,
+    ) -> Result<i32, DebianError> {
         let shown = argv.iter().take(3).cloned().collect::<Vec<_>>().join(" ");
-        (self.run)(Command { argv, env }).map_err(|source| DebianError::Run { command: shown, source })
+        (self.run)(Command { argv, env })
+            .map_err(|source| DebianError::Run { command: shown, source })
     }
 }

@@ -1,6 +1,7 @@
 //! Control text (deb822(5)): lines to paragraphs of fields, one at a time.
 //!
-//! Knows the syntax only, not what any field means. Keeps the order and the text of fields.
+//! Knows the syntax only, not what any field means. Keeps the order and the text of fields, blanks at the ends of
+//! lines included, since dpkg copies them into its database.
 
 use std::io::BufRead;
 
@@ -35,9 +36,9 @@ pub enum ControlError {
 }
 
 impl Paragraph {
-    /// The value of a field; names are compared without case.
+    /// The value of a field without blanks at its end; names are compared without case.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.fields.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str())
+        self.fields.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.trim_end())
     }
 
     /// Sets a field, in place when it is there, else at the end.
@@ -128,9 +129,10 @@ impl<R: BufRead> Paragraphs<R> {
 /// Adds a field or a continuation line.
 fn add_line(paragraph: &mut Paragraph, text: &str) -> Result<(), &'static str> {
     if text.starts_with([' ', '\t']) {
-        let (_, value) = paragraph.fields.last_mut().ok_or("a continuation line without a field")?;
+        let (_, value) =
+            paragraph.fields.last_mut().ok_or("a continuation line without a field")?;
         value.push('\n');
-        value.push_str(text.trim_end());
+        value.push_str(text);
         return Ok(());
     }
     let (name, value) = text.split_once(':').ok_or("expected `Field: value`")?;
@@ -140,7 +142,7 @@ fn add_line(paragraph: &mut Paragraph, text: &str) -> Result<(), &'static str> {
     if paragraph.get(name).is_some() {
         return Err("a field appears twice in one paragraph");
     }
-    paragraph.fields.push((name.to_owned(), value.trim().to_owned()));
+    paragraph.fields.push((name.to_owned(), value.trim_start().to_owned()));
     Ok(())
 }
 
@@ -165,7 +167,8 @@ mod tests {
 
     #[test]
     fn paragraphs_keep_order_and_continuations() {
-        let text = "\n# comment\nPackage: a\nDescription: short\n long\n .\n more\n\n\nPackage: b\n";
+        let text =
+            "\n# comment\nPackage: a\nDescription: short\n long\n .\n more\n\n\nPackage: b\n";
         let all: Vec<_> = Paragraphs::new(text.as_bytes()).map(Result::unwrap).collect();
         assert_eq!(all.len(), 2);
         assert_eq!(all[0].get("description"), Some("short\n long\n .\n more"));
@@ -175,7 +178,9 @@ mod tests {
 
     #[test]
     fn bad_lines_are_named() {
-        for (text, line) in [("A: b\nnonsense\n", 2), (" x\n", 1), ("A: 1\na: 2\n", 2), (": x\n", 1)] {
+        for (text, line) in
+            [("A: b\nnonsense\n", 2), (" x\n", 1), ("A: 1\na: 2\n", 2), (": x\n", 1)]
+        {
             let error = Paragraphs::new(text.as_bytes()).next().unwrap().unwrap_err();
             assert!(error.to_string().starts_with(&format!("line {line}:")), "{error}");
         }

@@ -77,7 +77,8 @@ pub(crate) fn qualified_name(control: &Paragraph) -> String {
 pub(crate) fn create(root: &Root) -> Result<(), DebianError> {
     for folder in ["info", "triggers", "updates", "alternatives"] {
         let path = format!("{ADMIN_DIR}/{folder}");
-        root.create_dir_all(Path::new(&path), 0o755, 0, 0).map_err(DebianError::root("make", &path))?;
+        root.create_dir_all(Path::new(&path), 0o755, 0, 0)
+            .map_err(DebianError::root("make", &path))?;
     }
     write(root, &format!("{ADMIN_DIR}/info/format"), b"1\n", 0o644)?;
     write(root, &format!("{ADMIN_DIR}/triggers/Unincorp"), b"", 0o644)?;
@@ -97,7 +98,11 @@ pub(crate) fn write_info(root: &Root, unpacked: &Unpacked, deb: &Deb) -> Result<
 }
 
 /// `info/*.list` and `status` of all packages, and the triggers that they are interested in.
-pub(crate) fn write_status(root: &Root, packages: &[Unpacked], triggers: &[String]) -> Result<(), DebianError> {
+pub(crate) fn write_status(
+    root: &Root,
+    packages: &[Unpacked],
+    triggers: &[String],
+) -> Result<(), DebianError> {
     let mut sorted: Vec<&Unpacked> = packages.iter().collect();
     sorted.sort_by_key(|package| package.qualified_name());
     let mut status = String::new();
@@ -146,7 +151,10 @@ pub(crate) fn write_automatic(root: &Root, resolution: &Resolution) -> Result<()
     let text: String = automatic
         .map(|package| {
             let architecture = &resolution.architecture;
-            format!("Package: {}\nArchitecture: {architecture}\nAuto-Installed: 1\n\n", package.name)
+            format!(
+                "Package: {}\nArchitecture: {architecture}\nAuto-Installed: 1\n\n",
+                package.name
+            )
         })
         .collect();
     if text.is_empty() {
@@ -189,7 +197,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::open(folder.path()).unwrap();
         create(&root).unwrap();
-        let packages = [unpacked("Package: lib\nVersion: 1\nArchitecture: amd64\nMulti-Arch: same\n")];
+        let packages =
+            [unpacked("Package: lib\nVersion: 1\nArchitecture: amd64\nMulti-Arch: same\n")];
         let triggers = "# c\ninterest-noawait /usr/lib\ninterest ldconfig\nactivate x\n".to_owned();
         write_status(&root, &packages, &[triggers]).unwrap();
         let read = |path: &str| std::fs::read_to_string(folder.path().join(path)).unwrap();

@@ -18,7 +18,8 @@ pub(crate) fn parse(text: &str) -> Option<i64> {
     let year: i64 = words.next()?.parse().ok().filter(|y| (1970..=9999).contains(y))?;
     let mut clock = words.next()?.split(':').map(|part| part.parse::<i64>().ok());
     let (hour, minute, second) = (clock.next()??, clock.next()??, clock.next()??);
-    let in_range = (0..24).contains(&hour) && (0..60).contains(&minute) && (0..61).contains(&second);
+    let in_range =
+        (0..24).contains(&hour) && (0..60).contains(&minute) && (0..61).contains(&second);
     let utc = matches!(words.next()?, "UTC" | "GMT" | "Z" | "+0000");
     if !in_range || !utc || clock.next().is_some() || words.next().is_some() {
         return None;
@@ -71,8 +72,14 @@ mod tests {
 
     #[test]
     fn other_texts_are_not_dates() {
-        for text in ["", "yesterday", "Sat, 11 Jul 2026 10:16:37 CET", "Sat, 41 Jul 2026 10:16:37 UTC",
-            "Sat, 11 Jul 2026 10:16 UTC", "Sat, 11 Foo 2026 10:16:37 UTC"] {
+        for text in [
+            "",
+            "yesterday",
+            "Sat, 11 Jul 2026 10:16:37 CET",
+            "Sat, 41 Jul 2026 10:16:37 UTC",
+            "Sat, 11 Jul 2026 10:16 UTC",
+            "Sat, 11 Foo 2026 10:16:37 UTC",
+        ] {
             assert_eq!(parse(text), None, "{text}");
         }
     }

@@ -45,7 +45,9 @@ impl Deb {
         let read = |source| DebianError::Read { package: package.to_owned(), source };
         let members = members(file).map_err(|error| match error.kind() {
             io::ErrorKind::InvalidData => malformed(error.to_string()),
-            io::ErrorKind::UnexpectedEof => malformed("it ends in the middle of a member".to_owned()),
+            io::ErrorKind::UnexpectedEof => {
+                malformed("it ends in the middle of a member".to_owned())
+            }
             _ => read(error),
         })?;
         if members.first().is_none_or(|member| member.name != "debian-binary") {

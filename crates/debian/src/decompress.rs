@@ -36,9 +36,7 @@ pub(crate) fn decompress<R: Read + Send + 'static>(
     Ok(match compression {
         Compression::None => Box::new(reader),
         Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(reader)),
-        Compression::Xz => {
-            Box::new(lzma_rust2::XzReader::new_mem_limit(reader, true, XZ_MEMORY))
-        }
+        Compression::Xz => Box::new(lzma_rust2::XzReader::new_mem_limit(reader, true, XZ_MEMORY)),
         Compression::Zstd => Box::new(zstd::Decoder::with_buffer(reader)?),
     })
 }

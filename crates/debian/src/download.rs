@@ -55,7 +55,11 @@ pub fn download(
 }
 
 /// Where a package is: its file below the base of the source whose suite the index was.
-fn url(package: &Selected, resolution: &Resolution, sources: &[Source]) -> Result<String, DebianError> {
+fn url(
+    package: &Selected,
+    resolution: &Resolution,
+    sources: &[Source],
+) -> Result<String, DebianError> {
     let pinned = resolution.indexes.get(package.index).map(|index| &index.suite);
     let source = sources.get(package.index).filter(|source| Some(&source.suite) == pinned);
     let other = || sources.iter().find(|source| Some(&source.suite) == pinned);

@@ -298,7 +298,10 @@ impl DebianError {
         })
     }
 
-    pub(crate) fn root(operation: &'static str, path: &str) -> impl FnOnce(LayerError) -> DebianError + use<> {
+    pub(crate) fn root(
+        operation: &'static str,
+        path: &str,
+    ) -> impl FnOnce(LayerError) -> DebianError + use<> {
         let path = path.to_owned();
         move |source| DebianError::Root { operation, path, source: Box::new(source) }
     }

@@ -105,7 +105,9 @@ impl<'a> Extraction<'a> {
     /// Sets the times of all folders made; to be called once, last.
     pub(crate) fn finish(self) -> Result<Self, DebianError> {
         for (path, time) in self.folders.iter().rev() {
-            self.root.set_mtime(path, *time).map_err(DebianError::root("set the times of", &show(path)))?;
+            self.root
+                .set_mtime(path, *time)
+                .map_err(DebianError::root("set the times of", &show(path)))?;
         }
         Ok(self)
     }
@@ -115,7 +117,8 @@ impl<'a> Extraction<'a> {
         item: &mut Item<'_>,
         entry: &mut tar::Entry<'_, R>,
     ) -> Result<Option<String>, DebianError> {
-        let malformed = |reason: String| DebianError::Package { package: item.package.to_owned(), reason };
+        let malformed =
+            |reason: String| DebianError::Package { package: item.package.to_owned(), reason };
         let header = entry.header();
         let bad = |e: io::Error| malformed(format!("{}: {e}", item.path));
         let owner = (header.uid().map_err(bad)?, header.gid().map_err(bad)?);
@@ -137,7 +140,8 @@ impl<'a> Extraction<'a> {
             return Ok(None);
         }
         let deferred = item.wishes.defer_conffiles && item.wishes.conffiles.contains(item.path);
-        let target = if deferred { PathBuf::from(format!("{}{NEW}", item.path)) } else { path.to_owned() };
+        let target =
+            if deferred { PathBuf::from(format!("{}{NEW}", item.path)) } else { path.to_owned() };
         if kind == EntryType::Symlink && self.is_folder(&target) {
             return Ok(None);
         }
@@ -151,7 +155,8 @@ impl<'a> Extraction<'a> {
                 return write_file(file, entry, &attributes, item, hash);
             }
             EntryType::Link => {
-                let name = link.ok_or_else(|| malformed(format!("{}: link without target", item.path)))?;
+                let name =
+                    link.ok_or_else(|| malformed(format!("{}: link without target", item.path)))?;
                 let mut existing = normalize(item.package, &name)?;
                 if item.wishes.defer_conffiles && item.wishes.conffiles.contains(&existing) {
                     existing.push_str(NEW);
@@ -160,13 +165,15 @@ impl<'a> Extraction<'a> {
                 return Ok(None);
             }
             EntryType::Symlink => {
-                let name = link.ok_or_else(|| malformed(format!("{}: link without target", item.path)))?;
+                let name =
+                    link.ok_or_else(|| malformed(format!("{}: link without target", item.path)))?;
                 let name = OsString::from_vec(name);
                 root.symlink(Path::new(&name), &target).map_err(fail("link"))?;
             }
             EntryType::Fifo => root.create_fifo(&target, mode).map_err(fail("make"))?,
             EntryType::Char | EntryType::Block => {
-                let kind = if kind == EntryType::Char { Kind::CharDevice } else { Kind::BlockDevice };
+                let kind =
+                    if kind == EntryType::Char { Kind::CharDevice } else { Kind::BlockDevice };
                 let (Some(major), Some(minor)) = devices else {
                     return Err(malformed(format!("{}: device without numbers", item.path)));
                 };
@@ -189,7 +196,9 @@ impl<'a> Extraction<'a> {
             Err(error) => return Err(fail("look at")(error)),
         }
         self.root.create_dir(path, attributes.mode).map_err(fail("make"))?;
-        self.root.set_owner(path, attributes.uid, attributes.gid).map_err(fail("set the owner of"))?;
+        self.root
+            .set_owner(path, attributes.uid, attributes.gid)
+            .map_err(fail("set the owner of"))?;
         // Changing the owner takes setuid and setgid away.
         self.root.set_mode(path, attributes.mode).map_err(fail("set the mode of"))?;
         self.folders.insert(path.to_owned(), attributes.mtime);
@@ -206,7 +215,11 @@ impl<'a> Extraction<'a> {
         match self.root.symlink_metadata(path) {
             Ok(metadata) if metadata.is_dir() => {
                 let reason = std::io::Error::from(io::ErrorKind::IsADirectory);
-                Err(DebianError::Root { operation: "replace", path: show(path), source: Box::new(reason) })
+                Err(DebianError::Root {
+                    operation: "replace",
+                    path: show(path),
+                    source: Box::new(reason),
+                })
             }
             Ok(_) => self.root.remove_file(path).map_err(fail("remove")),
             Err(error) if error.is_not_found() => {
@@ -220,14 +233,17 @@ impl<'a> Extraction<'a> {
     /// Whether this package's file goes there: an error when another package has it without being replaced.
     fn may_write(&mut self, item: &Item<'_>) -> Result<bool, DebianError> {
         let key = merged(item.path);
-        let Some(owner) = self.owners.get(&key).copied().filter(|owner| *owner != item.number) else {
+        let Some(owner) = self.owners.get(&key).copied().filter(|owner| *owner != item.number)
+        else {
             self.owners.insert(key, item.number);
             return Ok(true);
         };
-        let replaces = |newer: usize, older: usize| match (self.packages.get(newer), self.packages.get(older)) {
-            (Some(newer), Some(older)) => replaces(newer, older, &self.architecture),
-            _ => false,
-        };
+        let replaces =
+            |newer: usize, older: usize| match (self.packages.get(newer), self.packages.get(older))
+            {
+                (Some(newer), Some(older)) => replaces(newer, older, &self.architecture),
+                _ => false,
+            };
         if replaces(item.number, owner) {
             self.lost.entry(owner).or_default().insert(item.path.to_owned());
             self.owners.insert(key, item.number);
@@ -237,7 +253,8 @@ impl<'a> Extraction<'a> {
             self.lost.entry(item.number).or_default().insert(item.path.to_owned());
             return Ok(false);
         }
-        let name = |n: usize| self.packages.get(n).and_then(|p| p.get("Package")).unwrap_or("").to_owned();
+        let name =
+            |n: usize| self.packages.get(n).and_then(|p| p.get("Package")).unwrap_or("").to_owned();
         Err(DebianError::FileConflict {
             path: item.path.to_owned(),
             first: name(owner),
@@ -280,7 +297,8 @@ fn write_file(
     let mut buffer = vec![0; 64 << 10];
     loop {
         let read = content.read(&mut buffer);
-        let read = read.map_err(|source| DebianError::Read { package: item.package.to_owned(), source })?;
+        let read =
+            read.map_err(|source| DebianError::Read { package: item.package.to_owned(), source })?;
         let Some(block) = buffer.get(..read).filter(|block| !block.is_empty()) else { break };
         file.write_all(block).map_err(root("write"))?;
         if let Some(md5) = &mut md5 {
@@ -290,11 +308,18 @@ fn write_file(
     let (uid, gid) = (attributes.uid, attributes.gid);
     fchown(&file, Some(uid), Some(gid)).map_err(|source| {
         let path = PathBuf::from(item.path);
-        DebianError::root("set the owner of", item.path)(LayerError::Owner { path, uid, gid, source })
+        DebianError::root("set the owner of", item.path)(LayerError::Owner {
+            path,
+            uid,
+            gid,
+            source,
+        })
     })?;
-    file.set_permissions(Permissions::from_mode(attributes.mode)).map_err(root("set the mode of"))?;
+    file.set_permissions(Permissions::from_mode(attributes.mode))
+        .map_err(root("set the mode of"))?;
     let since = std::time::Duration::from_secs(u64::try_from(attributes.mtime.secs).unwrap_or(0));
-    file.set_modified(std::time::SystemTime::UNIX_EPOCH + since).map_err(root("set the times of"))?;
+    file.set_modified(std::time::SystemTime::UNIX_EPOCH + since)
+        .map_err(root("set the times of"))?;
     Ok(md5.map(|md5| md5.finalize().iter().map(|byte| format!("{byte:02x}")).collect()))
 }
 
@@ -311,9 +336,8 @@ fn replaces(newer: &Paragraph, older: &Paragraph, architecture: &str) -> bool {
 /// `./usr/bin/x` to `/usr/bin/x`, `./` to `/.` as dpkg lists it; refuses `..`.
 fn normalize(package: &str, bytes: &[u8]) -> Result<String, DebianError> {
     let malformed = |reason: String| DebianError::Package { package: package.to_owned(), reason };
-    let text = std::str::from_utf8(bytes).map_err(|_| {
-        malformed(format!("`{}` is not UTF-8", String::from_utf8_lossy(bytes)))
-    })?;
+    let text = std::str::from_utf8(bytes)
+        .map_err(|_| malformed(format!("`{}` is not UTF-8", String::from_utf8_lossy(bytes))))?;
     let mut path = String::new();
     for part in text.split('/').filter(|part| !matches!(*part, "" | ".")) {
         if part == ".." || part.contains(['\0', '\n']) {

@@ -58,7 +58,11 @@ const ATTEMPTS: u32 = 5;
 const BLOCK: usize = 64 << 10;
 
 /// Fetches a small file whose digest is not known yet, at most `limit` bytes.
-pub(crate) fn fetch_small(fetch: &dyn Fetch, url: &str, limit: u64) -> Result<Vec<u8>, DebianError> {
+pub(crate) fn fetch_small(
+    fetch: &dyn Fetch,
+    url: &str,
+    limit: u64,
+) -> Result<Vec<u8>, DebianError> {
     let mut bytes = Vec::new();
     let mut attempt = 0;
     loop {
@@ -118,7 +122,9 @@ pub(crate) fn fetch_verified(
             Ok(mut fetched) => {
                 let mut skip = done.saturating_sub(fetched.offset);
                 if fetched.offset > done {
-                    Failure::Fetch(FetchError::Failed("the server skipped a part of the file".into()))
+                    Failure::Fetch(FetchError::Failed(
+                        "the server skipped a part of the file".into(),
+                    ))
                 } else {
                     loop {
                         match fetched.body.read(&mut buffer) {
@@ -132,7 +138,10 @@ pub(crate) fn fetch_verified(
                                 done += block.len() as u64;
                                 if done > size {
                                     let limit = size;
-                                    return Err(DebianError::TooLarge { url: url.to_owned(), limit });
+                                    return Err(DebianError::TooLarge {
+                                        url: url.to_owned(),
+                                        limit,
+                                    });
                                 }
                                 hasher.update(block);
                                 out.write_all(block).map_err(|source| DebianError::Store {
@@ -154,7 +163,9 @@ pub(crate) fn fetch_verified(
             let url = url.to_owned();
             return Err(match cause {
                 Failure::Fetch(source) => DebianError::Fetch { url, source },
-                Failure::Ended(source) => DebianError::Truncated { url, got: done, expected: size, source },
+                Failure::Ended(source) => {
+                    DebianError::Truncated { url, got: done, expected: size, source }
+                }
             });
         }
         pause(fruitless);
@@ -204,7 +215,9 @@ pub(crate) fn obtain(
             (_, Some(error @ DebianError::NotFound { .. })) => last = Some(error),
             (_, Some(error)) => return Err(error),
             (Ok(file), None) => return Ok(file),
-            (Err(source), None) => return Err(DebianError::Store { digest: digest.clone(), source }),
+            (Err(source), None) => {
+                return Err(DebianError::Store { digest: digest.clone(), source });
+            }
         }
     }
     Err(last.unwrap_or_else(|| DebianError::NotFound { url: digest.to_string() }))

@@ -188,7 +188,8 @@ fn record(paragraph: &Paragraph, object: &str, source: usize) -> Result<Record, 
         field,
         reason: reason.to_owned(),
     };
-    let need = |field: &'static str| paragraph.get(field).ok_or_else(|| fail(field, "it is missing"));
+    let need =
+        |field: &'static str| paragraph.get(field).ok_or_else(|| fail(field, "it is missing"));
     let optional = |field: &str| paragraph.get(field).filter(|v| !v.is_empty()).map(Into::into);
     if !crate::relation::is_name(name) {
         return Err(fail("Package", "it is not a package name"));

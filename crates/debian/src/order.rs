@@ -109,7 +109,11 @@ fn providers(packages: &[&Paragraph], architecture: &str) -> BTreeMap<String, Ve
 }
 
 /// Positions that a package's `Pre-Depends` name, directly.
-pub(crate) fn pre_depends(packages: &[&Paragraph], number: usize, architecture: &str) -> Vec<usize> {
+pub(crate) fn pre_depends(
+    packages: &[&Paragraph],
+    number: usize,
+    architecture: &str,
+) -> Vec<usize> {
     let providers = providers(packages, architecture);
     let field = packages.get(number).and_then(|package| package.get("Pre-Depends")).unwrap_or("");
     let relations = relation::parse(field, architecture).unwrap_or_default();
@@ -146,7 +150,8 @@ mod tests {
 
     #[test]
     fn cycles_end_and_every_package_appears_once() {
-        let text = "Package: a\nDepends: b\n\nPackage: b\nDepends: c\n\nPackage: c\nDepends: a, missing\n";
+        let text =
+            "Package: a\nDepends: b\n\nPackage: b\nDepends: c\n\nPackage: c\nDepends: a, missing\n";
         assert_eq!(show(text).0, "c b a");
     }
 }

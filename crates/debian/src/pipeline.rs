@@ -94,7 +94,11 @@ impl Shared {
         }
     }
 
-    fn produce(&self, number: usize, open: &(dyn Fn(usize) -> io::Result<Box<dyn Read + Send>> + Sync)) {
+    fn produce(
+        &self,
+        number: usize,
+        open: &(dyn Fn(usize) -> io::Result<Box<dyn Read + Send>> + Sync),
+    ) {
         let mut reader = match open(number) {
             Ok(reader) => reader,
             Err(error) => {
@@ -143,7 +147,8 @@ pub(crate) fn in_order<E>(
         for number in 0..count {
             shared.lock().current = number;
             shared.changed.notify_all();
-            let mut reader = Reader { shared: &shared, number, block: io::Cursor::default(), done: false };
+            let mut reader =
+                Reader { shared: &shared, number, block: io::Cursor::default(), done: false };
             consume(number, &mut reader)?;
             io::copy(&mut reader, &mut io::sink()).ok();
         }
@@ -200,13 +205,14 @@ mod tests {
     fn streams_arrive_in_order_and_whole() {
         for threads in 1..4 {
             let mut seen = Vec::new();
-            let result: Result<(), io::Error> = in_order(20, threads, &open, &mut |number, reader| {
-                let mut all = Vec::new();
-                reader.read_to_end(&mut all)?;
-                assert!(all.len() == 7 << 20 && all.iter().all(|b| *b == number as u8));
-                seen.push(number);
-                Ok(())
-            });
+            let result: Result<(), io::Error> =
+                in_order(20, threads, &open, &mut |number, reader| {
+                    let mut all = Vec::new();
+                    reader.read_to_end(&mut all)?;
+                    assert!(all.len() == 7 << 20 && all.iter().all(|b| *b == number as u8));
+                    seen.push(number);
+                    Ok(())
+                });
             assert!(result.is_ok());
             assert_eq!(seen, (0..20).collect::<Vec<_>>());
         }
@@ -215,7 +221,9 @@ mod tests {
     #[test]
     fn errors_end_all_threads() {
         let failing = |number| if number == 3 { Err(io::Error::other("no")) } else { open(number) };
-        let result = in_order(100, 3, &failing, &mut |_, reader| io::copy(reader, &mut io::sink()).map(|_| ()));
+        let result = in_order(100, 3, &failing, &mut |_, reader| {
+            io::copy(reader, &mut io::sink()).map(|_| ())
+        });
         assert_eq!(result.unwrap_err().to_string(), "no");
         let stopped: Result<(), &str> = in_order(100, 3, &open, &mut |_, _| Err("stop"));
         assert_eq!(stopped, Err("stop"));

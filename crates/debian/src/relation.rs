@@ -184,7 +184,8 @@ fn parse_constraint(text: &str) -> Result<(Operator, Version), String> {
         ">>" => Operator::Later,
         other => return Err(format!("`{other}` is not an operator")),
     };
-    let version = version.trim().parse().map_err(|e: crate::version::VersionError| e.to_string())?;
+    let version =
+        version.trim().parse().map_err(|e: crate::version::VersionError| e.to_string())?;
     Ok((operator, version))
 }
 
@@ -224,13 +225,17 @@ mod tests {
 
     #[test]
     fn fields_read_and_written_alike() {
-        let field = "libc6 (>= 2.36), debconf (>= 0.5) | debconf-2.0, python3:any (<< 3.12), gcc:arm64";
+        let field =
+            "libc6 (>= 2.36), debconf (>= 0.5) | debconf-2.0, python3:any (<< 3.12), gcc:arm64";
         assert_eq!(show(field), field);
     }
 
     #[test]
     fn restrictions_are_reduced() {
-        assert_eq!(show("a [amd64], b [!amd64] | c [linux-any], d [arm64 any-amd64], e <!nocheck>"), "a, c, d, e");
+        assert_eq!(
+            show("a [amd64], b [!amd64] | c [linux-any], d [arm64 any-amd64], e <!nocheck>"),
+            "a, c, d, e"
+        );
         assert_eq!(show("a [arm64], b <stage1>"), "");
     }
 

@@ -155,7 +155,8 @@ fn parse_file(line: &str) -> Option<(String, IndexFile)> {
     let digest = format!("sha256:{}", words.next()?.to_ascii_lowercase()).parse().ok()?;
     let size = words.next()?.parse().ok()?;
     let path = words.next()?;
-    let inside = !path.starts_with('/') && path.split('/').all(|part| !matches!(part, "" | "." | ".."));
+    let inside =
+        !path.starts_with('/') && path.split('/').all(|part| !matches!(part, "" | "." | ".."));
     (inside && words.next().is_none()).then(|| (path.to_owned(), IndexFile { digest, size }))
 }
 
@@ -178,7 +179,8 @@ mod tests {
 
     #[test]
     fn fields_are_read() {
-        let release = Release::parse(&text("Acquire-By-Hash: yes\nArchitectures: all amd64\n")).unwrap();
+        let release =
+            Release::parse(&text("Acquire-By-Hash: yes\nArchitectures: all amd64\n")).unwrap();
         assert!(release.by_hash && release.separate_all);
         assert_eq!(release.files["main/binary-amd64/Packages.xz"].digest.hex(), HEX);
         assert_eq!(release.check("bookworm", at(3600)), Ok(()));
@@ -191,7 +193,8 @@ mod tests {
 
     #[test]
     fn other_suite_expired_and_future_are_refused() {
-        let release = Release::parse(&text("Valid-Until: Thu, 01 Jan 1970 02:00:00 UTC\n")).unwrap();
+        let release =
+            Release::parse(&text("Valid-Until: Thu, 01 Jan 1970 02:00:00 UTC\n")).unwrap();
         assert!(matches!(release.check("trixie", at(3600)), Err(ReleaseError::OtherSuite { .. })));
         let expired = release.check("bookworm", at(7201)).unwrap_err();
         assert_eq!(
@@ -207,8 +210,14 @@ mod tests {
 
     #[test]
     fn malformed_files_are_refused() {
-        for bad in ["", "Suite: x\n", "Date: never\nSHA256:\n", &text("Valid-Until: soon\n"),
-            &text("").replace("main/", "../"), &text("").replace(HEX, "12")] {
+        for bad in [
+            "",
+            "Suite: x\n",
+            "Date: never\nSHA256:\n",
+            &text("Valid-Until: soon\n"),
+            &text("").replace("main/", "../"),
+            &text("").replace(HEX, "12"),
+        ] {
             assert!(matches!(Release::parse(bad), Err(ReleaseError::Malformed(_))), "{bad}");
         }
     }

@@ -99,8 +99,13 @@ fn select(record: &Record, request: &Request, manual: &BTreeSet<String>) -> Sele
 }
 
 /// `name`, `name=version`, `name:any`, `name:architecture=version` to a relation that can be satisfied.
-fn parse_request(text: &str, request: &Request, universe: &Universe) -> Result<Relation, DebianError> {
-    let fail = |reason: &str| DebianError::Request { request: text.to_owned(), reason: reason.to_owned() };
+fn parse_request(
+    text: &str,
+    request: &Request,
+    universe: &Universe,
+) -> Result<Relation, DebianError> {
+    let fail =
+        |reason: &str| DebianError::Request { request: text.to_owned(), reason: reason.to_owned() };
     let (head, version) = match text.split_once('=') {
         None => (text, None),
         Some((head, version)) => (head, Some(version)),
@@ -134,7 +139,8 @@ fn parse_request(text: &str, request: &Request, universe: &Universe) -> Result<R
     };
     let mut relation = Relation { name: name.to_owned(), qualifier, version: None };
     if let Some(version) = version {
-        let parsed = version.parse().map_err(|e: crate::version::VersionError| fail(&e.to_string()))?;
+        let parsed =
+            version.parse().map_err(|e: crate::version::VersionError| fail(&e.to_string()))?;
         relation.version = Some((Operator::Equal, parsed));
         if universe.satisfying(&relation, &BTreeSet::new()).is_empty() {
             let versions = universe.versions(name).filter_map(|n| universe.record(n));

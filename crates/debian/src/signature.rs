@@ -61,12 +61,16 @@ impl SignatureError {
     /// What a person can do.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            SignatureError::Keyring { .. } => "give an OpenPGP keyring, binary or armored".to_owned(),
+            SignatureError::Keyring { .. } => {
+                "give an OpenPGP keyring, binary or armored".to_owned()
+            }
             SignatureError::Format { .. } => {
-                "something else answered in the mirror's place (a proxy or a login page?)".to_owned()
+                "something else answered in the mirror's place (a proxy or a login page?)"
+                    .to_owned()
             }
             SignatureError::Bad { .. } => {
-                "the mirror, or something on the way to it, changed the index; try another mirror".to_owned()
+                "the mirror, or something on the way to it, changed the index; try another mirror"
+                    .to_owned()
             }
             SignatureError::Unknown { .. } => {
                 "if the archive is not Debian's own, name its keyring with `signed-by`".to_owned()
@@ -151,7 +155,9 @@ impl Keyring {
         let ids = signature.issuer_key_id().into_iter().map(|id| id.to_string().to_uppercase());
         let mut keys: Vec<String> = ids.collect();
         if keys.is_empty() {
-            keys.extend(signature.issuer_fingerprint().iter().map(|f| f.to_string().to_uppercase()));
+            keys.extend(
+                signature.issuer_fingerprint().iter().map(|f| f.to_string().to_uppercase()),
+            );
         }
         Verdict::UnknownKey { keys }
     }
@@ -186,7 +192,9 @@ fn check(
             | HashAlgorithm::Sha3_256
             | HashAlgorithm::Sha3_512,
         ) => {}
-        Some(other) => return unusable(&format!("weak or unsupported digest {other} in signature")),
+        Some(other) => {
+            return unusable(&format!("weak or unsupported digest {other} in signature"));
+        }
         None => return unusable("unsupported version of signature"),
     }
     if expiry(signature.created(), signature.signature_expiration_time()).is_some_and(|e| e < now) {
@@ -257,7 +265,10 @@ fn fault_of_life(key: &impl KeyDetails, signature: &Signature, now: i64) -> Opti
 }
 
 /// When something ends that was made at `created` and lives for `life`; no life, or zero, is forever.
-fn expiry(created: Option<pgp::types::Timestamp>, life: Option<pgp::types::Duration>) -> Option<i64> {
+fn expiry(
+    created: Option<pgp::types::Timestamp>,
+    life: Option<pgp::types::Duration>,
+) -> Option<i64> {
     let life = life.filter(|life| life.as_secs() != 0)?;
     Some(i64::from(created?.as_secs()).saturating_add(i64::from(life.as_secs())))
 }
@@ -302,7 +313,9 @@ mod tests {
     fn text_around_the_signed_part_is_refused() {
         let key = SigningKey::new(1);
         let signed = String::from_utf8(key.sign(TEXT)).unwrap();
-        for text in [format!("Suite: evil\n{signed}"), format!("{signed}Suite: evil\n"), TEXT.to_owned()] {
+        for text in
+            [format!("Suite: evil\n{signed}"), format!("{signed}Suite: evil\n"), TEXT.to_owned()]
+        {
             let error = keyring(&key).verify(text.as_bytes(), SystemTime::now()).unwrap_err();
             assert!(matches!(error, SignatureError::Format { .. }), "{error}");
         }
@@ -312,7 +325,10 @@ mod tests {
     fn foreign_key_is_named() {
         let (key, other) = (SigningKey::new(1), SigningKey::new(2));
         let error = keyring(&other).verify(&key.sign(TEXT), SystemTime::now()).unwrap_err();
-        assert!(matches!(&error, SignatureError::Unknown { keys } if *keys == [key.id()]), "{error}");
+        assert!(
+            matches!(&error, SignatureError::Unknown { keys } if *keys == [key.id()]),
+            "{error}"
+        );
     }
 
     #[test]
@@ -326,9 +342,15 @@ mod tests {
         };
         assert!(on("3 Jan").unwrap().starts_with("Suite: test\n"));
         let error = on("25 Jan").unwrap_err().to_string();
-        assert_eq!(error, "no usable signature: key F7D2A3DFBD380DC0 expired on 2024-01-21T00:00:00Z");
+        assert_eq!(
+            error,
+            "no usable signature: key F7D2A3DFBD380DC0 expired on 2024-01-21T00:00:00Z"
+        );
         let error = on("1 Mar").unwrap_err().to_string();
-        assert_eq!(error, "no usable signature: key 40F2306BF15134CD expired on 2024-01-31T00:00:00Z");
+        assert_eq!(
+            error,
+            "no usable signature: key 40F2306BF15134CD expired on 2024-01-31T00:00:00Z"
+        );
     }
 
     #[test]

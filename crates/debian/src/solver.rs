@@ -10,8 +10,9 @@ use std::rc::Rc;
 
 use resolvo::{
     Candidates, Condition, ConditionId, ConditionalRequirement, Dependencies, DependencyProvider,
-    HintDependenciesAvailable, Interner, KnownDependencies, NameId, Problem, Requirement, SolvableId,
-    Solver, SolverCache, StringId, UnsolvableOrCancelled, VersionSetId, VersionSetUnionId,
+    HintDependenciesAvailable, Interner, KnownDependencies, NameId, Problem, Requirement,
+    SolvableId, Solver, SolverCache, StringId, UnsolvableOrCancelled, VersionSetId,
+    VersionSetUnionId,
 };
 
 use crate::error::DebianError;
@@ -106,10 +107,10 @@ impl Provider<'_> {
             .chunk_by(|a, b| name_of(a) == name_of(b))
             .filter_map(|run| {
                 let name = name_of(run.first()?)?;
-                let text = list.iter().find(|relation| relation.name == *name).map_or_else(
-                    || format!("(as {})", display_alternatives(list)),
-                    constraint,
-                );
+                let text = list
+                    .iter()
+                    .find(|relation| relation.name == *name)
+                    .map_or_else(|| format!("(as {})", display_alternatives(list)), constraint);
                 let mut members: Vec<u32> = run.iter().map(|n| *n as u32).collect();
                 members.sort_unstable();
                 Some(self.add_set(&name, members, text))
@@ -239,9 +240,10 @@ impl DependencyProvider for Provider<'_> {
         let Some(record) = self.universe.record(number) else {
             return Dependencies::Known(KnownDependencies::default());
         };
-        let relations = self.universe.depends(record).and_then(|depends| {
-            self.universe.excludes(record).map(|excludes| (depends, excludes))
-        });
+        let relations = self
+            .universe
+            .depends(record)
+            .and_then(|depends| self.universe.excludes(record).map(|excludes| (depends, excludes)));
         match relations {
             Ok((depends, excludes)) => Dependencies::Known(KnownDependencies {
                 requirements: depends.iter().map(|list| self.requirement(list)).collect(),

@@ -29,10 +29,14 @@ const ARCHIVE_NAMES: [&str; 2] = ["debian", "debian-security"];
 pub fn host_sources(files: &[(String, String)], suite: &str) -> Result<Vec<Source>, DebianError> {
     let mut sources: Vec<Source> = Vec::new();
     for (name, text) in files {
-        let entries = if name.ends_with(".sources") { deb822(name, text)? } else { one_line(name, text)? };
+        let entries =
+            if name.ends_with(".sources") { deb822(name, text)? } else { one_line(name, text)? };
         for entry in entries {
             let wanted = entry.suite == suite
-                || entry.suite.strip_prefix(suite).is_some_and(|s| s == "-updates" || s == "-security");
+                || entry
+                    .suite
+                    .strip_prefix(suite)
+                    .is_some_and(|s| s == "-updates" || s == "-security");
             let known = sources.iter().any(|s| s.uri == entry.uri && s.suite == entry.suite);
             if wanted && !known && is_debian(&entry) {
                 sources.push(Source {
@@ -129,9 +133,15 @@ fn one_line(name: &str, text: &str) -> Result<Vec<Entry>, DebianError> {
 fn deb822(name: &str, text: &str) -> Result<Vec<Entry>, DebianError> {
     let mut entries = Vec::new();
     for paragraph in Paragraphs::new(text.as_bytes()) {
-        let paragraph = paragraph.map_err(|source| DebianError::Control { object: name.to_owned(), source })?;
+        let paragraph =
+            paragraph.map_err(|source| DebianError::Control { object: name.to_owned(), source })?;
         let words = |field: &str| {
-            paragraph.get(field).unwrap_or("").split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+            paragraph
+                .get(field)
+                .unwrap_or("")
+                .split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
         };
         let enabled = !matches!(paragraph.get("Enabled"), Some("no" | "false" | "0"));
         if !enabled || !words("Types").iter().any(|t| t == "deb") {
@@ -157,7 +167,10 @@ mod tests {
 
     fn show(name: &str, text: &str) -> Vec<String> {
         let sources = host_sources(&[(name.to_owned(), text.to_owned())], "bookworm").unwrap();
-        sources.iter().map(|s| format!("{} {} {}", s.uri, s.suite, s.components.join(","))).collect()
+        sources
+            .iter()
+            .map(|s| format!("{} {} {}", s.uri, s.suite, s.components.join(",")))
+            .collect()
     }
 
     #[test]
@@ -170,10 +183,13 @@ mod tests {
             deb http://mirror.example/debian bookworm-backports main\n\
             deb [signed-by=/etc/keys/other.gpg] http://other.example/debian bookworm main\n\
             deb http://other.example/node_20.x nodistro main\n";
-        assert_eq!(show("sources.list", text), [
-            "http://mirror.example/debian bookworm main,contrib",
-            "http://mirror.example/debian-security bookworm-security main",
-        ]);
+        assert_eq!(
+            show("sources.list", text),
+            [
+                "http://mirror.example/debian bookworm main,contrib",
+                "http://mirror.example/debian-security bookworm-security main",
+            ]
+        );
     }
 
     #[test]
@@ -181,24 +197,35 @@ mod tests {
         let text = "Types: deb deb-src\nURIs: http://mirror.example/debian\nSuites: bookworm bookworm-updates\n\
             Components: main\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n\n\
             Types: deb\nEnabled: no\nURIs: http://off.example/debian\nSuites: bookworm\nComponents: main\n";
-        assert_eq!(show("debian.sources", text), [
-            "http://mirror.example/debian bookworm main",
-            "http://mirror.example/debian bookworm-updates main",
-        ]);
+        assert_eq!(
+            show("debian.sources", text),
+            [
+                "http://mirror.example/debian bookworm main",
+                "http://mirror.example/debian bookworm-updates main",
+            ]
+        );
     }
 
     #[test]
     fn nothing_left_is_an_error_with_a_hint() {
         let error = host_sources(&[], "bookworm").unwrap_err();
         assert!(error.hint().is_some(), "{error}");
-        let bad = host_sources(&[("x.list".into(), "\ndeb http://mirror.example/debian".into())], "bookworm");
+        let bad = host_sources(
+            &[("x.list".into(), "\ndeb http://mirror.example/debian".into())],
+            "bookworm",
+        );
         assert_eq!(bad.unwrap_err().to_string(), "x.list:2: expected `deb URI SUITE COMPONENT…`");
     }
 
     #[test]
     fn mirror_gives_three_suites_and_unstable_one() {
         let components = ["main".to_owned()];
-        let all = sources_for_mirror("http://m.example/debian/", Some("http://s.example/d"), "trixie", &components);
+        let all = sources_for_mirror(
+            "http://m.example/debian/",
+            Some("http://s.example/d"),
+            "trixie",
+            &components,
+        );
         let suites: Vec<_> = all.iter().map(|s| s.suite.as_str()).collect();
         assert_eq!(suites, ["trixie", "trixie-updates", "trixie-security"]);
         assert_eq!(all[0].uri, "http://m.example/debian");

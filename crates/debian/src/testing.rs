@@ -64,7 +64,8 @@ impl SigningKey {
     /// A cleartext-signed message.
     pub(crate) fn sign(&self, text: &str) -> Vec<u8> {
         let password = Password::empty();
-        let message = CleartextSignedMessage::sign(TestRandom(7), text, &self.0.primary_key, &password);
+        let message =
+            CleartextSignedMessage::sign(TestRandom(7), text, &self.0.primary_key, &password);
         message.unwrap().to_armored_bytes(Default::default()).unwrap()
     }
 }
@@ -79,7 +80,12 @@ pub(crate) struct Entry {
 
 impl Entry {
     pub(crate) fn file(path: &str, content: &str) -> Entry {
-        Entry { path: path.into(), kind: tar::EntryType::Regular, mode: 0o644, content: content.into() }
+        Entry {
+            path: path.into(),
+            kind: tar::EntryType::Regular,
+            mode: 0o644,
+            content: content.into(),
+        }
     }
 
     /// A link: symbolic, or hard when `content` begins with `./`.
@@ -139,7 +145,16 @@ impl Package {
             (format!("data.tar{ending}"), compress(&tar_of(&self.entries), ending)),
         ];
         for (name, content) in members {
-            write!(deb, "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", 0, 0, 0, 100_644, content.len()).unwrap();
+            write!(
+                deb,
+                "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n",
+                0,
+                0,
+                0,
+                100_644,
+                content.len()
+            )
+            .unwrap();
             deb.extend_from_slice(&content);
             if content.len() % 2 == 1 {
                 deb.push(b'\n');
@@ -174,13 +189,15 @@ fn tar_of(entries: &[Entry]) -> Vec<u8> {
 pub(crate) fn compress(bytes: &[u8], ending: &str) -> Vec<u8> {
     match ending {
         ".gz" => {
-            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            let mut encoder =
+                flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
             encoder.write_all(bytes).unwrap();
             encoder.finish().unwrap()
         }
         ".xz" => {
             let mut encoder =
-                lzma_rust2::XzWriter::new(Vec::new(), lzma_rust2::XzOptions::with_preset(1)).unwrap();
+                lzma_rust2::XzWriter::new(Vec::new(), lzma_rust2::XzOptions::with_preset(1))
+                    .unwrap();
             encoder.write_all(bytes).unwrap();
             encoder.finish().unwrap()
         }

@@ -21,7 +21,10 @@ pub(crate) struct Universe {
 
 impl Universe {
     /// Sorts and indexes records; of equal versions the one of the earlier source stays.
-    pub(crate) fn new(mut records: Vec<Record>, architecture: &str) -> Result<Universe, DebianError> {
+    pub(crate) fn new(
+        mut records: Vec<Record>,
+        architecture: &str,
+    ) -> Result<Universe, DebianError> {
         records.sort_by(|a, b| {
             let by_name = a.name.cmp(&b.name).then_with(|| b.version.cmp(&a.version));
             by_name.then_with(|| a.source.cmp(&b.source)).then_with(|| a.sha256.cmp(&b.sha256))
@@ -79,7 +82,11 @@ impl Universe {
 
     /// Packages that satisfy a relation, best first: the real package's versions from high to low, then
     /// providers by `anchored` (installed anyway), priority, name and version.
-    pub(crate) fn satisfying(&self, relation: &Relation, anchored: &BTreeSet<String>) -> Vec<usize> {
+    pub(crate) fn satisfying(
+        &self,
+        relation: &Relation,
+        anchored: &BTreeSet<String>,
+    ) -> Vec<usize> {
         let mut found: Vec<usize> = self
             .versions(&relation.name)
             .filter(|n| self.records.get(*n).is_some_and(|r| relation.accepts(&r.version)))
@@ -113,7 +120,11 @@ impl Universe {
 
     /// Alternatives to the packages that satisfy them, in the order they are preferred: as written, but those
     /// whose packages are installed anyway first.
-    pub(crate) fn alternatives(&self, list: &[Relation], anchored: &BTreeSet<String>) -> Vec<usize> {
+    pub(crate) fn alternatives(
+        &self,
+        list: &[Relation],
+        anchored: &BTreeSet<String>,
+    ) -> Vec<usize> {
         let mut ordered: Vec<&Relation> = list.iter().collect();
         ordered.sort_by_key(|relation| !anchored.contains(&relation.name));
         let mut found = Vec::new();

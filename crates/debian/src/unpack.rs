@@ -56,7 +56,8 @@ pub fn unpack(
     let open_data = |position: usize| {
         let number = sequence.get(position).copied().unwrap_or(0);
         // Opened again here: a set of packages may be larger than the number of files a process may open.
-        let file = resolution.packages.get(number).and_then(|selected| packages.open(&selected.sha256));
+        let file =
+            resolution.packages.get(number).and_then(|selected| packages.open(&selected.sha256));
         let (deb, file) = all.get(number).zip(file).ok_or(std::io::ErrorKind::NotFound)?;
         deb.data(file)
     };
@@ -88,7 +89,11 @@ fn open(selected: &Selected, packages: &dyn Packages) -> Result<Deb, DebianError
         digest: selected.sha256.clone(),
     })?;
     let deb = Deb::open(&selected.name, &mut file)?;
-    let fields = [("Package", &selected.name), ("Version", &selected.version), ("Architecture", &selected.architecture)];
+    let fields = [
+        ("Package", &selected.name),
+        ("Version", &selected.version),
+        ("Architecture", &selected.architecture),
+    ];
     for (field, expected) in fields {
         let actual = deb.control.get(field).unwrap_or("");
         if actual != expected {
@@ -110,8 +115,12 @@ fn one(
 ) -> Result<Unpacked, DebianError> {
     let text = deb.text("conffiles");
     // A line with a flag (`remove-on-upgrade /etc/x`) names a file that the package no longer has.
-    let paths: Vec<String> =
-        text.lines().map(str::trim).filter(|line| line.starts_with('/')).map(str::to_owned).collect();
+    let paths: Vec<String> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| line.starts_with('/'))
+        .map(str::to_owned)
+        .collect();
     let conffiles: BTreeSet<String> = paths.iter().cloned().collect();
     let hash_all = !deb.files.contains_key("md5sums");
     let wishes = Wishes { conffiles: &conffiles, defer_conffiles, hash_all };
@@ -144,7 +153,8 @@ fn prepare(root: &Root, architecture: &str) -> Result<(), DebianError> {
         root.create_dir_all(Path::new(&folder), 0o755, 0, 0).map_err(fail("make", &folder))?;
         if !root.exists(Path::new(name)) {
             let target = format!("usr/{name}");
-            root.symlink(Path::new(&target), Path::new(name)).map_err(fail("make the link", name))?;
+            root.symlink(Path::new(&target), Path::new(name))
+                .map_err(fail("make the link", name))?;
         }
     }
     Ok(())
@@ -164,7 +174,8 @@ fn library_folders(architecture: &str) -> &'static [&'static str] {
 /// Entries trust `debian-archive-keyring`'s keyring, or one written beside them when a source has its own.
 pub fn write_sources(root: &Root, sources: &[Source]) -> Result<(), DebianError> {
     let folder = "/etc/apt/sources.list.d";
-    root.create_dir_all(Path::new(folder), 0o755, 0, 0).map_err(DebianError::root("make", folder))?;
+    root.create_dir_all(Path::new(folder), 0o755, 0, 0)
+        .map_err(DebianError::root("make", folder))?;
     let mut text = String::new();
     for (number, source) in sources.iter().enumerate() {
         let mut keyring = "/usr/share/keyrings/debian-archive-keyring.gpg".to_owned();

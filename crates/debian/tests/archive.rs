@@ -10,7 +10,8 @@ mod testing;
 use std::path::Path;
 
 use anyarch_debian::{
-    DebianError, ReleaseError, Resolution, SignatureError, configure, download, resolve, unpack, write_sources,
+    DebianError, ReleaseError, Resolution, SignatureError, configure, download, resolve, unpack,
+    write_sources,
 };
 use anyarch_layer::Root;
 use archive::{Archive, BASE, now};
@@ -57,7 +58,12 @@ fn highest_version_of_all_suites_unless_another_is_asked_for() {
     request.sources.push(archive.source("test-updates"));
     let versions = |request: &anyarch_debian::Request| {
         let resolution = resolve(request, &archive, &Store::new(), now(), &|_| {}).unwrap();
-        resolution.packages.iter().map(|p| format!("{}@{}", p.version, p.index)).collect::<Vec<_>>().join(" ")
+        resolution
+            .packages
+            .iter()
+            .map(|p| format!("{}@{}", p.version, p.index))
+            .collect::<Vec<_>>()
+            .join(" ")
     };
     assert_eq!(versions(&request), "1:2~rc1@1 2@0");
     request.packages = vec!["a=1:1".to_owned(), "b".to_owned()];
@@ -134,20 +140,29 @@ fn bad_indexes_are_refused() {
     let text = String::from_utf8(changed.file("InRelease").clone()).unwrap();
     *changed.file("InRelease") = text.replace("Suite: test", "Suite: tent").into_bytes();
     let error = solve(&changed, &["a"]).unwrap_err();
-    assert!(matches!(&error, DebianError::Signature { source: SignatureError::Bad { .. }, .. }), "{error}");
+    assert!(
+        matches!(&error, DebianError::Signature { source: SignatureError::Bad { .. }, .. }),
+        "{error}"
+    );
     assert!(error.hint().is_some());
 
     let foreign = good();
     let mut request = foreign.request(&["a"]);
     request.sources[0].signed_by = None;
     let error = resolve(&request, &foreign, &Store::new(), now(), &|_| {}).unwrap_err();
-    assert!(matches!(&error, DebianError::Signature { source: SignatureError::Unknown { keys }, .. }
-        if *keys == [foreign.key.id()]), "{error}");
+    assert!(
+        matches!(&error, DebianError::Signature { source: SignatureError::Unknown { keys }, .. }
+        if *keys == [foreign.key.id()]),
+        "{error}"
+    );
 
     let mut expired = good();
     expired.publish("test", &[package("a", "1")], "Valid-Until: Mon, 01 Jan 2024 12:00:00 UTC\n");
     let error = solve(&expired, &["a"]).unwrap_err();
-    assert!(matches!(&error, DebianError::Release { source: ReleaseError::Expired { .. }, .. }), "{error}");
+    assert!(
+        matches!(&error, DebianError::Release { source: ReleaseError::Expired { .. }, .. }),
+        "{error}"
+    );
 
     let mut other = good();
     let signed = other.file("InRelease").clone();
@@ -155,7 +170,10 @@ fn bad_indexes_are_refused() {
     let mut request = other.request(&["a"]);
     request.sources[0].suite = "other".to_owned();
     let error = resolve(&request, &other, &Store::new(), now(), &|_| {}).unwrap_err();
-    assert!(matches!(&error, DebianError::Release { source: ReleaseError::OtherSuite { .. }, .. }), "{error}");
+    assert!(
+        matches!(&error, DebianError::Release { source: ReleaseError::OtherSuite { .. }, .. }),
+        "{error}"
+    );
 
     let mut request = good().request(&["a"]);
     request.architecture = "arm64".to_owned();
@@ -213,10 +231,16 @@ fn broken_downloads_are_taken_up_where_they_stopped() {
             drop(requests);
             archive.requests.lock().unwrap().clear();
             fetch(&archive, &resolution, &store).unwrap();
-            assert!(archive.requests.lock().unwrap().is_empty(), "complete content is not fetched again");
+            assert!(
+                archive.requests.lock().unwrap().is_empty(),
+                "complete content is not fetched again"
+            );
         } else {
             let error = fetch(&archive, &resolution, &store).unwrap_err();
-            assert!(matches!(error, DebianError::Truncated { got, .. } if got as usize == size - 1000), "{error}");
+            assert!(
+                matches!(error, DebianError::Truncated { got, .. } if got as usize == size - 1000),
+                "{error}"
+            );
         }
     }
 }
@@ -232,7 +256,10 @@ fn wrong_size_digest_and_missing_packages_are_refused() {
     assert!(matches!(error, DebianError::TooLarge { .. }), "{error}");
     archive.files.retain(|url, _| !url.ends_with(".deb"));
     let error = fetch(&archive, &resolution, &Store::new()).unwrap_err();
-    assert!(matches!(error, DebianError::NotFound { .. }) && error.hint().unwrap().contains("resolve again"));
+    assert!(
+        matches!(error, DebianError::NotFound { .. })
+            && error.hint().unwrap().contains("resolve again")
+    );
 }
 
 #[test]
@@ -243,7 +270,10 @@ fn resolution_survives_its_text_form() {
 }
 
 /// Resolves, downloads and unpacks everything of an archive into a folder.
-fn unpacked(packages: &[Package], names: &[&str]) -> Result<(tempfile::TempDir, Resolution), DebianError> {
+fn unpacked(
+    packages: &[Package],
+    names: &[&str],
+) -> Result<(tempfile::TempDir, Resolution), DebianError> {
     let archive = Archive::new(packages);
     let store = Store::new();
     let resolution = resolve(&archive.request(names), &archive, &store, now(), &|_| {})?;
@@ -286,23 +316,38 @@ fn unpacking_follows_dpkg_needs_root() {
     assert_eq!(std::fs::read_link(folder.path().join("bin")).unwrap(), Path::new("usr/bin"));
     assert_eq!(read(&folder, "usr/bin/tool"), "new");
     assert_eq!(read(&folder, "usr/bin/same"), "old");
-    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&meta("tmp").permissions()) & 0o7777, 0o1777);
+    assert_eq!(
+        std::os::unix::fs::PermissionsExt::mode(&meta("tmp").permissions()) & 0o7777,
+        0o1777
+    );
     assert_eq!(read(&folder, "etc/core.conf"), "core");
     assert_eq!(read(&folder, "etc/app.conf.dpkg-new"), "app");
     assert!(!folder.path().join("etc/app.conf").exists());
     let status = read(&folder, "var/lib/dpkg/status");
     assert!(status.contains("Package: app\nStatus: install ok unpacked\n"), "{status}");
     assert!(status.contains("Conffiles:\n /etc/app.conf newconffile\n"), "{status}");
-    assert!(status.contains("Conffiles:\n /etc/core.conf a74ad8dfacd4f985eb3977517615ce25\n"), "{status}");
-    assert_eq!(read(&folder, "var/lib/dpkg/info/core.list"), "/.\n/bin\n/bin/tool\n/bin/same\n/tmp\n/etc/core.conf\n");
-    assert_eq!(read(&folder, "var/lib/dpkg/info/app.md5sums"), "22af645d1859cb5ca6da0c484f1f37ea  usr/bin/tool\n");
+    assert!(
+        status.contains("Conffiles:\n /etc/core.conf a74ad8dfacd4f985eb3977517615ce25\n"),
+        "{status}"
+    );
+    assert_eq!(
+        read(&folder, "var/lib/dpkg/info/core.list"),
+        "/.\n/bin\n/bin/tool\n/bin/same\n/tmp\n/etc/core.conf\n"
+    );
+    assert_eq!(
+        read(&folder, "var/lib/dpkg/info/app.md5sums"),
+        "22af645d1859cb5ca6da0c484f1f37ea  usr/bin/tool\n"
+    );
     assert_eq!(read(&folder, "var/lib/dpkg/triggers/File"), "/usr/share/x core/noawait\n");
 }
 
 #[test]
 fn same_file_in_two_packages_is_refused_needs_root() {
     let entry = || Entry::file("usr/bin/tool", "x");
-    let error = unpacked(&[package("a", "1").entry(entry()), package("b", "1").entry(entry())], &["a", "b"]);
+    let error = unpacked(
+        &[package("a", "1").entry(entry()), package("b", "1").entry(entry())],
+        &["a", "b"],
+    );
     let error = error.unwrap_err().to_string();
     assert_eq!(error, "packages a and b both ship /usr/bin/tool");
 }
@@ -336,31 +381,50 @@ fn failing_scripts_are_named_and_the_policy_file_goes_needs_root() {
     let (folder, resolution) = unpacked(&packages, &["app"]).unwrap();
     let root = Root::open(folder.path()).unwrap();
     let mut seen: Vec<String> = Vec::new();
-    let error = configure(&root, &resolution, 0, &mut |command| {
-        assert!(folder.path().join("usr/sbin/policy-rc.d").exists());
-        assert!(command.env.iter().any(|(n, v)| n == "DEBIAN_FRONTEND" && v == "noninteractive"));
-        seen.push(command.argv.join(" "));
-        Ok(i32::from(command.argv[0].ends_with("app.preinst")) * 7)
-    }, &|_| {})
+    let error = configure(
+        &root,
+        &resolution,
+        0,
+        &mut |command| {
+            assert!(folder.path().join("usr/sbin/policy-rc.d").exists());
+            assert!(
+                command.env.iter().any(|(n, v)| n == "DEBIAN_FRONTEND" && v == "noninteractive")
+            );
+            seen.push(command.argv.join(" "));
+            let staged = std::fs::read_to_string(folder.path().join("var/lib/dpkg/tmp.ci/control"));
+            Ok(i32::from(staged.is_ok_and(|control| control.starts_with("Package: app\n"))) * 7)
+        },
+        &|_| {},
+    )
     .unwrap_err();
     assert_eq!(error.to_string(), "the preinst script of package app failed with status 7");
-    assert_eq!(seen, [
-        "/var/lib/dpkg/info/core.preinst install",
-        "/usr/bin/dpkg --configure core",
-        "/usr/bin/dpkg --configure lib",
-        "/var/lib/dpkg/info/app.preinst install",
-    ]);
+    assert_eq!(
+        seen,
+        [
+            "/var/lib/dpkg/tmp.ci/preinst install",
+            "/usr/bin/dpkg --configure core",
+            "/usr/bin/dpkg --configure lib",
+            "/var/lib/dpkg/tmp.ci/preinst install",
+        ]
+    );
     assert!(!folder.path().join("usr/sbin/policy-rc.d").exists());
 
     let status = folder.path().join("var/lib/dpkg/status");
-    let error = configure(&root, &resolution, 0, &mut |command| {
-        if command.argv[0] != "/usr/bin/dpkg" {
-            return Ok(0);
-        }
-        let text = std::fs::read_to_string(&status)?.replacen("ok unpacked", "ok half-configured", 1);
-        std::fs::write(&status, text)?;
-        Ok(1)
-    }, &|_| {})
+    let error = configure(
+        &root,
+        &resolution,
+        0,
+        &mut |command| {
+            if command.argv[0] != "/usr/bin/dpkg" {
+                return Ok(0);
+            }
+            let text =
+                std::fs::read_to_string(&status)?.replacen("ok unpacked", "ok half-configured", 1);
+            std::fs::write(&status, text)?;
+            Ok(1)
+        },
+        &|_| {},
+    )
     .unwrap_err();
     assert_eq!(error.to_string(), "the postinst script of package app failed with status 1");
 }

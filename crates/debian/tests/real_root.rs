@@ -5,20 +5,37 @@
 
 mod common;
 
+use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::path::Path;
 use std::process::Command as Process;
+use std::sync::Mutex;
 use std::time::{Instant, SystemTime};
 
 use anyarch_debian::{
-    Command, DEFAULT_EPOCH, Fetch, FetchError, Fetched, Packages, Request, Resolution, RunResult, clean,
-    configure, download, host_sources, resolve, unpack, write_sources,
+    Command, DEFAULT_EPOCH, Fetch, FetchError, Fetched, Packages, Request, Resolution, RunResult,
+    clean, configure, download, host_sources, resolve, unpack, write_sources,
 };
 use anyarch_layer::Root;
 
-/// Plain HTTP/1.1, one connection a request.
-struct Http;
+/// Plain HTTP/1.1, one connection a request; each name is looked up once.
+#[derive(Default)]
+struct Http(Mutex<HashMap<String, SocketAddr>>);
+
+impl Http {
+    fn address(&self, host: &str) -> Result<SocketAddr, FetchError> {
+        let name = if host.contains(':') { host.to_owned() } else { format!("{host}:80") };
+        let mut known = self.0.lock().unwrap();
+        if let Some(address) = known.get(&name) {
+            return Ok(*address);
+        }
+        let address =
+            name.to_socket_addrs().map_err(failed)?.next().ok_or_else(|| failed("no address"))?;
+        known.insert(name, address);
+        Ok(address)
+    }
+}
 
 fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> FetchError {
     FetchError::Failed(error.into())
@@ -28,10 +45,10 @@ impl Fetch for Http {
     fn get(&self, url: &str, offset: u64) -> Result<Fetched, FetchError> {
         let rest = url.strip_prefix("http://").ok_or_else(|| failed("only http"))?;
         let (host, path) = rest.split_once('/').ok_or_else(|| failed("no path"))?;
-        let address = if host.contains(':') { host.to_owned() } else { format!("{host}:80") };
-        let mut stream = TcpStream::connect(address).map_err(failed)?;
+        let mut stream = TcpStream::connect(self.address(host)?).map_err(failed)?;
         let range = if offset > 0 { format!("Range: bytes={offset}-\r\n") } else { String::new() };
-        write!(stream, "GET /{path} HTTP/1.1\r\nHost: {host}\r\n{range}Connection: close\r\n\r\n").map_err(failed)?;
+        write!(stream, "GET /{path} HTTP/1.1\r\nHost: {host}\r\n{range}Connection: close\r\n\r\n")
+            .map_err(failed)?;
         let mut reader = BufReader::new(stream);
         let mut line = String::new();
         reader.read_line(&mut line).map_err(failed)?;
@@ -77,8 +94,13 @@ fn chroot(root: &Path, command: &Command) -> RunResult {
 
 fn run(root: &Path, argv: &[&str]) -> String {
     let path = "/usr/sbin:/usr/bin:/sbin:/bin";
-    let output =
-        Process::new("chroot").arg(root).args(argv).env_clear().env("PATH", path).env("LC_ALL", "C").output();
+    let output = Process::new("chroot")
+        .arg(root)
+        .args(argv)
+        .env_clear()
+        .env("PATH", path)
+        .env("LC_ALL", "C")
+        .output();
     let output = output.unwrap();
     let text = format!(
         "{}{}",
@@ -116,15 +138,9 @@ fn build(resolution: &Resolution, request: &Request, packages: &dyn Packages, pa
     eprintln!("unpack    {:.2?}", start.elapsed());
     write_sources(&root, &request.sources).unwrap();
     let start = Instant::now();
-    let mut last = Instant::now();
-    let result = configure(&root, resolution, DEFAULT_EPOCH, &mut |command| chroot(path, &command), &|event| {
-        if last.elapsed().as_secs() > 60 {
-            eprintln!("slow: {event:?}");
-        }
-    });
-    last = start;
-    eprintln!("configure {:.2?}", last.elapsed());
-    result.unwrap();
+    let mut run = |command| chroot(path, &command);
+    configure(&root, resolution, DEFAULT_EPOCH, &mut run, &|_| {}).unwrap();
+    eprintln!("configure {:.2?}", start.elapsed());
     clean(&root, DEFAULT_EPOCH).unwrap();
 }
 
@@ -143,14 +159,14 @@ fn python_base_is_complete_and_repeatable_needs_root_and_network() {
         return;
     }
     let request = request();
-    let store = common::Store::new();
+    let (store, http) = (common::Store::new(), Http::default());
     let start = Instant::now();
-    let resolution = resolve(&request, &Http, &store, SystemTime::now(), &|_| {}).unwrap();
+    let resolution = resolve(&request, &http, &store, SystemTime::now(), &|_| {}).unwrap();
     eprintln!("resolve   {:.2?}, {} packages", start.elapsed(), resolution.packages.len());
-    let again = resolve(&request, &Http, &store, SystemTime::now(), &|_| {}).unwrap();
+    let again = resolve(&request, &http, &store, SystemTime::now(), &|_| {}).unwrap();
     assert_eq!(again, resolution);
     let start = Instant::now();
-    download(&resolution, &request.sources, &Http, &store, 8, &|_| {}).unwrap();
+    download(&resolution, &request.sources, &http, &store, 8, &|_| {}).unwrap();
     eprintln!("download  {:.2?}, {} bytes", start.elapsed(), resolution.download_size());
 
     let folder = tempfile::tempdir().unwrap();
@@ -164,15 +180,20 @@ fn python_base_is_complete_and_repeatable_needs_root_and_network() {
         assert!(status.success());
     }
     let (one, two) = (listing(&first), listing(&second));
-    let differences: Vec<_> = one.lines().zip(two.lines()).filter(|(a, b)| a != b).take(20).collect();
+    let differences: Vec<_> =
+        one.lines().zip(two.lines()).filter(|(a, b)| a != b).take(20).collect();
     assert!(one == two, "{differences:#?}");
 
     assert_eq!(run(&first, &["dpkg", "--audit"]), "");
     assert_eq!(run(&first, &["dpkg", "--verify"]), "");
     run(&first, &["apt-get", "check"]);
-    let installed = run(&first, &["dpkg-query", "-W", "-f", "${Package} ${Version} ${Architecture}\n"]);
-    let expected: String =
-        resolution.packages.iter().map(|p| format!("{} {} {}\n", p.name, p.version, p.architecture)).collect();
+    let installed =
+        run(&first, &["dpkg-query", "-W", "-f", "${Package} ${Version} ${Architecture}\n"]);
+    let expected: String = resolution
+        .packages
+        .iter()
+        .map(|p| format!("{} {} {}\n", p.name, p.version, p.architecture))
+        .collect();
     assert_eq!(installed, expected);
     assert!(run(&first, &["python3", "-m", "pip", "--version"]).starts_with("pip "));
 }

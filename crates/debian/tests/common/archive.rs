@@ -63,7 +63,11 @@ impl Archive {
         for ending in ["", ".gz", ".xz"] {
             let content = compress(index.as_bytes(), ending);
             let digest = Digest::sha256(&content);
-            sums.push_str(&format!(" {} {} {folder}/Packages{ending}\n", digest.hex(), content.len()));
+            sums.push_str(&format!(
+                " {} {} {folder}/Packages{ending}\n",
+                digest.hex(),
+                content.len()
+            ));
             self.files.insert(format!("{base}/{folder}/by-hash/SHA256/{}", digest.hex()), content);
         }
         let release = format!(
@@ -92,7 +96,8 @@ impl Archive {
 
     /// The only file whose URL holds `part`.
     pub(crate) fn file(&mut self, part: &str) -> &mut Vec<u8> {
-        let mut found: Vec<_> = self.files.iter_mut().filter(|(url, _)| url.contains(part)).collect();
+        let mut found: Vec<_> =
+            self.files.iter_mut().filter(|(url, _)| url.contains(part)).collect();
         assert_eq!(found.len(), 1, "{part}");
         found.remove(0).1
     }
@@ -108,7 +113,11 @@ impl Fetch for Archive {
         let limit = self.break_after.filter(|_| url.ends_with(".deb")).unwrap_or(usize::MAX) as u64;
         let breaks = rest.len() as u64 > limit;
         let body: Box<dyn Read + Send> = Box::new(Cursor::new(rest).take(limit));
-        Ok(Fetched { body: if breaks { Box::new(body.chain(Broken)) } else { body }, length, offset })
+        Ok(Fetched {
+            body: if breaks { Box::new(body.chain(Broken)) } else { body },
+            length,
+            offset,
+        })
     }
 }
 
