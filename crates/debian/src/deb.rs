@@ -201,7 +201,9 @@ mod tests {
             if let Some(b) = bytes.get_mut(at) {
                 *b = byte;
             }
-            let _ = open(&bytes).map(|deb| deb.control.is_empty());
+            if let Ok(deb) = open(&bytes) {
+                proptest::prop_assert!(!deb.control.is_empty());
+            }
         }
     }
 }

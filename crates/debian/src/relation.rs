@@ -114,7 +114,7 @@ pub(crate) fn display_alternatives(alternatives: &[Relation]) -> String {
 }
 
 /// Parses a field for `architecture`; alternatives restricted to other architectures drop out.
-pub fn parse(field: &str, architecture: &str) -> Result<Relations, RelationError> {
+pub(crate) fn parse(field: &str, architecture: &str) -> Result<Relations, RelationError> {
     let mut all = Vec::new();
     for entry in field.split(',').map(str::trim).filter(|e| !e.is_empty()) {
         let mut alternatives = Vec::new();

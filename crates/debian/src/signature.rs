@@ -143,7 +143,8 @@ impl Keyring {
                     None => check(signature, primary, text, now),
                 };
             }
-            for subkey in certificate.public_subkeys.iter().filter(|s| names(signature, &s.key)) {
+            let mut subkeys = certificate.public_subkeys.iter();
+            if let Some(subkey) = subkeys.find(|subkey| names(signature, &subkey.key)) {
                 let fault = certificate_fault(certificate, now)
                     .or_else(|| subkey_fault(&subkey.signatures, primary, &subkey.key, now));
                 return match fault {
@@ -174,12 +175,7 @@ fn id(key: &impl KeyDetails) -> String {
 }
 
 /// Checks kind, digest, dates and the signature itself.
-fn check(
-    signature: &Signature,
-    key: &(impl VerifyingKey + KeyDetails),
-    text: &[u8],
-    now: i64,
-) -> Verdict {
+fn check(signature: &Signature, key: &impl VerifyingKey, text: &[u8], now: i64) -> Verdict {
     let unusable = |what: &str| Verdict::Unusable { reason: format!("{what} of key {}", id(key)) };
     if !matches!(signature.typ(), Some(SignatureType::Text | SignatureType::Binary)) {
         return unusable("not a signature over a document");
@@ -234,8 +230,8 @@ fn certificate_fault(certificate: &SignedPublicKey, now: i64) -> Option<String> 
 /// Why a signing subkey must not be used now.
 fn subkey_fault<P, S>(bindings: &[Signature], primary: &P, subkey: &S, now: i64) -> Option<String>
 where
-    P: VerifyingKey + KeyDetails + PgpSerialize,
-    S: VerifyingKey + KeyDetails + PgpSerialize,
+    P: VerifyingKey + PgpSerialize,
+    S: VerifyingKey + PgpSerialize,
 {
     let valid = || bindings.iter().filter(|s| s.verify_subkey_binding(primary, subkey).is_ok());
     if valid().any(|s| s.typ() == Some(SignatureType::SubkeyRevocation)) {

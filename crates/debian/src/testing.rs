@@ -145,16 +145,8 @@ impl Package {
             (format!("data.tar{ending}"), compress(&tar_of(&self.entries), ending)),
         ];
         for (name, content) in members {
-            write!(
-                deb,
-                "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n",
-                0,
-                0,
-                0,
-                100_644,
-                content.len()
-            )
-            .unwrap();
+            let size = content.len();
+            writeln!(deb, "{name:<16}{:<12}{:<6}{:<6}{:<8}{size:<10}`", 0, 0, 0, 100_644).unwrap();
             deb.extend_from_slice(&content);
             if content.len() % 2 == 1 {
                 deb.push(b'\n');
