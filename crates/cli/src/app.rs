@@ -21,8 +21,9 @@ pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             place.unwrap_or_default()
         ));
     }));
+    let args: Vec<OsString> = args.into_iter().collect();
     // Nothing of this closure is looked at after a panic but the exit code.
-    let attempt = std::panic::AssertUnwindSafe(|| match Cli::try_parse_from(args) {
+    let attempt = std::panic::AssertUnwindSafe(|| match parse(args) {
         Ok(cli) => match carry_out(cli) {
             Ok(()) => Exit::Done,
             Err(failure) => {
@@ -33,6 +34,14 @@ pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => usage(&error),
     });
     std::panic::catch_unwind(attempt).unwrap_or(Exit::Internal).into()
+}
+
+/// Parses the arguments; none at all ask for help, whatever the environment sets.
+fn parse(args: Vec<OsString>) -> Result<Cli, clap::Error> {
+    match args.len() {
+        0 | 1 => Cli::try_parse_from(["anyarch", "-h"]),
+        _ => Cli::try_parse_from(args),
+    }
 }
 
 /// Prints what clap has to say: help to standard output, mistakes to standard error.

@@ -16,7 +16,6 @@ use crate::verb;
     name = "anyarch",
     version,
     after_help = exit::HELP,
-    arg_required_else_help = true,
     propagate_version = false,
     max_term_width = 100,
     subcommand_value_name = "COMMAND",

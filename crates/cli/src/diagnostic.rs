@@ -157,7 +157,10 @@ mod tests {
     #[test]
     fn advice_stands_below() {
         let text = "[flavor.cpu]\nplatfroms = []\n";
-        insta::assert_snapshot!("finding_with_hint", shown(text, 13..22, "", Some("known keys: `platforms`")));
+        insta::assert_snapshot!(
+            "finding_with_hint",
+            shown(text, 13..22, "", Some("known keys: `platforms`"))
+        );
     }
 
     #[test]

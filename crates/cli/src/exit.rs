@@ -55,14 +55,8 @@ mod tests {
 
     #[test]
     fn the_table_names_every_code() {
-        let exits = [
-            Exit::Done,
-            Exit::Failed,
-            Exit::Usage,
-            Exit::Refused,
-            Exit::Internal,
-            Exit::Signal(2),
-        ];
+        let exits =
+            [Exit::Done, Exit::Failed, Exit::Usage, Exit::Refused, Exit::Internal, Exit::Signal(2)];
         for exit in exits {
             let start = format!("{:>5}  ", exit.code());
             assert!(HELP.lines().any(|line| line.starts_with(&start)), "{exit:?} is not in HELP");

@@ -173,7 +173,8 @@ mod tests {
     #[test]
     fn an_error_states_object_causes_and_hint() {
         let io = std::io::Error::other("disk on fire");
-        let failure = Failure::failed("failed to write x").because(&io).hint("buy a disk".to_owned());
+        let failure =
+            Failure::failed("failed to write x").because(&io).hint("buy a disk".to_owned());
         let text = anstream::adapter::strip_str(&failure.render()).to_string();
         insta::assert_snapshot!(text, @r"
         error: failed to write x

@@ -34,11 +34,10 @@ pub(crate) fn read_plan(global: &Global) -> Result<Source, Failure> {
             let name = shown(&global.plan);
             Err(Failure::usage(format!("there is no plan {name}")).hint(advice(global)))
         }
-        Ok(found) if found.is_dir() => Err(Failure::usage(format!(
-            "the plan {} is a folder",
-            shown(&global.plan)
-        ))
-        .hint(format!("name the file in it: --plan {}", shown(&global.plan.join(PLAN))))),
+        Ok(found) if found.is_dir() => {
+            Err(Failure::usage(format!("the plan {} is a folder", shown(&global.plan)))
+                .hint(format!("name the file in it: --plan {}", shown(&global.plan.join(PLAN)))))
+        }
         _ => read(&global.plan),
     }
 }

@@ -41,8 +41,12 @@ impl Global {
             })?;
         }
         let progress = match args.progress {
-            Progress::Auto if std::io::stderr().is_terminal() && !is_dumb() => Progress::Tty,
+            Progress::Auto if has_terminal() => Progress::Tty,
             Progress::Auto => Progress::Plain,
+            Progress::Tty if !has_terminal() => {
+                return Err(Failure::usage("`--progress tty` needs a terminal on standard error")
+                    .hint("`--progress plain` works everywhere".to_owned()));
+            }
             chosen => chosen,
         };
         Ok(Global {
@@ -83,9 +87,10 @@ impl Global {
     }
 }
 
-/// A terminal that cannot move its cursor.
-fn is_dumb() -> bool {
-    env::var_os("TERM").is_none_or(|term| term == "dumb" || term.is_empty())
+/// Whether standard error is a terminal that can move its cursor.
+fn has_terminal() -> bool {
+    let dumb = env::var_os("TERM").is_none_or(|term| term == "dumb" || term.is_empty());
+    std::io::stderr().is_terminal() && !dumb
 }
 
 /// `anyarch` in the XDG data folder.

@@ -52,9 +52,7 @@ pub(crate) fn host(ca: &Ca, single_id: bool) -> Result<Host, Failure> {
 
 /// A client for everything that is downloaded or pushed, with this machine's trust and proxies.
 /// Tells `warn` of each attempt that has to be repeated.
-pub(crate) fn client(
-    warn: impl Fn(String) + Send + Sync + 'static,
-) -> Result<Client, Failure> {
+pub(crate) fn client(warn: impl Fn(String) + Send + Sync + 'static) -> Result<Client, Failure> {
     let files = |name: &str| variable(name).map(PathBuf::from).into_iter().collect();
     // An empty folder or one that is gone is as good as none; the file decides where both are set.
     let directories: Vec<PathBuf> = match variable("SSL_CERT_FILE") {
@@ -74,7 +72,9 @@ pub(crate) fn client(
         },
         on_retry: Some(Arc::new(move |retry: &RetryEvent| {
             let RetryEvent { url, reason, delay, .. } = retry;
-            warn(format!("{url}: {reason}; trying again in {}", text::duration(*delay)));
+            // The end of the chain of causes says it; the error, if it comes to one, says it all.
+            let root = reason.rsplit(": ").next().unwrap_or(reason);
+            warn(format!("{url}: {root}; trying again in {}", text::duration(*delay)));
         })),
         ..Config::default()
     };
@@ -169,7 +169,9 @@ fn apt_sources(folder: &Path) -> Vec<(String, String)> {
     add(&folder.join("sources.list"), "sources.list");
     let parts = folder.join("sources.list.d");
     let mut names: Vec<String> = fs::read_dir(&parts)
-        .map(|entries| entries.flatten().flat_map(|entry| entry.file_name().into_string()).collect())
+        .map(|entries| {
+            entries.flatten().flat_map(|entry| entry.file_name().into_string()).collect()
+        })
         .unwrap_or_default();
     names.sort();
     for name in names.iter().filter(|name| name.ends_with(".list") || name.ends_with(".sources")) {
@@ -226,8 +228,8 @@ mod tests {
             })
         };
         assert!(named("company.pem").unwrap().is_some());
-        let wrong = anstream::adapter::strip_str(&named("missing.pem").unwrap_err().render())
-            .to_string();
+        let wrong =
+            anstream::adapter::strip_str(&named("missing.pem").unwrap_err().render()).to_string();
         assert!(wrong.contains("SSL_CERT_FILE") && wrong.contains("caused by"), "{wrong}");
         assert!(named("empty.pem").unwrap_err().render().contains("holds no certificates"));
     }
@@ -246,8 +248,10 @@ mod tests {
             ("/etc/apt/sources.list.d/old.list.save", "no"),
             ("/etc/apt/sources.list", "# none"),
         ]);
-        let names: Vec<String> =
-            apt_sources(&under(root.path(), "/etc/apt")).into_iter().map(|(name, _)| name).collect();
+        let names: Vec<String> = apt_sources(&under(root.path(), "/etc/apt"))
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect();
         assert_eq!(names, ["sources.list", "a.sources", "b.list"]);
     }
 }

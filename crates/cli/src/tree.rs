@@ -28,7 +28,8 @@ impl Node {
     fn render_children(&self, indent: &str, text: &mut String) {
         for (number, child) in self.children.iter().enumerate() {
             let last = number + 1 == self.children.len();
-            let (branch, below) = if last { ("└── ", "    ") } else { ("├── ", "│   ") };
+            let (branch, below) =
+                if last { ("└── ", "    ") } else { ("├── ", "│   ") };
             text.push_str(&format!("{indent}{branch}{}\n", child.text));
             child.render_children(&format!("{indent}{below}"), text);
         }

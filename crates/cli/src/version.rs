@@ -36,7 +36,8 @@ pub(crate) fn find(
 
 /// Refuses a tree with changes that are not committed; staged and untracked files count.
 pub(crate) fn demand_clean(version: &str, folder: &Path) -> Result<(), Failure> {
-    let Some(status) = git(folder, &["status", "--porcelain", "--untracked-files=all", "."])? else {
+    let Some(status) = git(folder, &["status", "--porcelain", "--untracked-files=all", "."])?
+    else {
         return Ok(());
     };
     let changed: Vec<&str> = status.lines().collect();
@@ -60,17 +61,17 @@ pub(crate) fn demand_clean(version: &str, folder: &Path) -> Result<(), Failure> 
 /// What git says; `None` without git, outside of a repository, or before the first commit.
 fn git(folder: &Path, args: &[&str]) -> Result<Option<String>, Failure> {
     let command = || format!("failed to ask `git {}`", args.join(" "));
-    let output = match Command::new("git").arg("-C").arg(folder).args(args).env("LC_ALL", "C").output()
-    {
-        Ok(output) => output,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Failure::failed(command()).because(&error)),
-    };
+    let output =
+        match Command::new("git").arg("-C").arg(folder).args(args).env("LC_ALL", "C").output() {
+            Ok(output) => output,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Failure::failed(command()).because(&error)),
+        };
     if output.status.success() {
         return Ok(Some(String::from_utf8_lossy(&output.stdout).into_owned()));
     }
     let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
-    let none = ["not a git repository", "malformed object name HEAD", "no commits yet"];
+    let none = ["not a git repository", "malformed object name", "no commits yet"];
     if none.iter().any(|sign| complaint.contains(sign)) {
         return Ok(None);
     }

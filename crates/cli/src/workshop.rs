@@ -142,10 +142,10 @@ impl Workshop {
         if let Some(step) = &step
             && error.origin.is_none()
         {
-            details.push_str(&format!("  step #{}: {}\n", step.info.id.0, step.info.name));
+            details.push_str(&format!("  step {}: {}\n", step.number, step.info.name));
         }
         let (whose, tail) = match (step, self.report.failed_smoke()) {
-            (Some(step), _) => (format!("step #{}", step.info.id.0), step.tail),
+            (Some(step), _) => (format!("step {}", step.number), step.tail),
             (None, Some((member, tail))) => (format!("the smoke command of {member}"), tail),
             (None, None) => (String::new(), Vec::new()),
         };

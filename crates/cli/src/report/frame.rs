@@ -73,9 +73,8 @@ pub(crate) fn finished(record: &Record, step: StepId, area: Area) -> Option<Stri
         Outcome::Ran { bytes: Some(bytes) } => (paint(GOOD, "✔"), text::bytes(*bytes)),
         Outcome::Ran { bytes: None } => (paint(GOOD, "✔"), String::new()),
         Outcome::Failed => (paint(BAD, "✘"), "failed".to_owned()),
-        Outcome::Cancelled if !elapsed.is_zero() => (paint(DIM, "■"), "cancelled".to_owned()),
+        Outcome::Cancelled => (paint(DIM, "■"), "cancelled".to_owned()),
         Outcome::Cached => (paint(DIM, "="), "cached".to_owned()),
-        Outcome::Cancelled => return None,
     };
     let what = match step.part() {
         part if part.is_empty() => step.info.name.clone(),

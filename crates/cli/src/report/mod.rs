@@ -65,6 +65,8 @@ pub(crate) enum Summary {
 pub(crate) struct FailedStep {
     /// What was known of it before it ran.
     pub(crate) info: StepInfo,
+    /// The number that people see.
+    pub(crate) number: String,
     /// The end of its output.
     pub(crate) tail: Vec<String>,
 }

@@ -5,7 +5,7 @@ use std::io::Write;
 use anyarch_engine::{Event, Outcome, StepId};
 use anyarch_oci::PushedBlob;
 
-use super::record::{Counter, Record};
+use super::record::{Counter, Record, State, number};
 use crate::text;
 
 /// Counters below this many bytes are reported at their end only.
@@ -26,7 +26,7 @@ impl Plain {
         match event {
             Event::Output { step, .. } | Event::Finished { step, .. } => {
                 for line in lines {
-                    self.line(&format!("#{} {line}", step.0));
+                    self.line(&format!("{} {line}", number(*step)));
                 }
             }
             Event::SmokeOutput { member, .. } | Event::SmokePassed { member, .. } => {
@@ -61,24 +61,25 @@ fn describe(record: &mut Record, event: &Event) -> Option<String> {
         Event::Started { step } => {
             let place = record.steps.get(step).and_then(|step| step.info.origin.as_ref());
             let place = place.map(|at| format!(" ({}:{})", at.file, at.line)).unwrap_or_default();
-            format!("#{} {}{place}", step.0, title(record, *step))
+            format!("{} {}{place}", number(*step), title(record, *step))
         }
         Event::Progress { step, what, .. } => {
             let line = record.counter(*step, what).and_then(milestone)?;
-            let number = step.map(|step| format!("#{} ", step.0)).unwrap_or_default();
+            let number = step.map(|step| number(step) + " ").unwrap_or_default();
             format!("{number}{line}")
         }
         Event::Finished { step, outcome, elapsed } => {
-            let (number, time) = (step.0, text::duration(*elapsed));
+            let began = record.steps.get(step).is_some_and(|step| step.state != State::Waiting);
+            let (number, time) = (number(*step), text::duration(*elapsed));
             match outcome {
-                Outcome::Cached => format!("#{number} {}: cached", title(record, *step)),
+                Outcome::Cached => format!("{number} {}: cached", title(record, *step)),
                 Outcome::Ran { bytes: Some(bytes) } => {
-                    format!("#{number} done in {time}, layer of {}", text::bytes(*bytes))
+                    format!("{number} done in {time}, layer of {}", text::bytes(*bytes))
                 }
-                Outcome::Ran { bytes: None } => format!("#{number} done in {time}, no new layer"),
-                Outcome::Failed => format!("#{number} failed after {time}"),
-                Outcome::Cancelled if elapsed.is_zero() => return None,
-                Outcome::Cancelled => format!("#{number} cancelled after {time}"),
+                Outcome::Ran { bytes: None } => format!("{number} done in {time}, no new layer"),
+                Outcome::Failed => format!("{number} failed after {time}"),
+                Outcome::Cancelled if !began => return None,
+                Outcome::Cancelled => format!("{number} cancelled after {time}"),
             }
         }
         Event::Image { member, tier, digest, size, tags } => {
@@ -130,4 +131,3 @@ fn milestone(counter: &mut Counter) -> Option<String> {
         _ => format!("{what}: {} % of {of}", quarters * 25),
     })
 }
-

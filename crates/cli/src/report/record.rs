@@ -124,6 +124,10 @@ impl Record {
             }
             Event::Finished { step, outcome, elapsed } => {
                 if let Some(step) = self.steps.get_mut(step) {
+                    // What is called off before it began has not ended: it never ran.
+                    if step.state == State::Waiting && *outcome == Outcome::Cancelled {
+                        return Vec::new();
+                    }
                     step.state = State::Finished(outcome.clone(), *elapsed);
                     step.counters.clear();
                     return step.tail.flush();
@@ -201,9 +205,12 @@ impl Record {
             }
         };
         let mut parts = vec![text::count(counts.ran, "step") + " ran"];
-        for (number, what) in
-            [(counts.cached, "cached"), (counts.failed, "failed"), (counts.cancelled, "cancelled")]
-        {
+        for (number, what) in [
+            (counts.cached, "cached"),
+            (counts.failed, "failed"),
+            (counts.cancelled, "cancelled"),
+            (counts.waiting, "not run"),
+        ] {
             if number > 0 {
                 parts.push(format!("{number} {what}"));
             }
@@ -233,7 +240,8 @@ impl Record {
             Some(step) => self.steps.get(&step),
             None => self.steps.values().find(failed),
         }?;
-        Some(FailedStep { info: step.info.clone(), tail: step.tail.lines() })
+        let (info, number) = (step.info.clone(), number(step.info.id));
+        Some(FailedStep { info, number, tail: step.tail.lines() })
     }
 
     /// The first smoke command that did not pass, with the end of its output.
@@ -241,6 +249,11 @@ impl Record {
         let (member, smoke) = self.smokes.iter().find(|(_, smoke)| !smoke.passed)?;
         Some((member.clone(), smoke.tail.lines()))
     }
+}
+
+/// The number of a step for people, who count from 1.
+pub(crate) fn number(step: StepId) -> String {
+    format!("#{}", step.0 + 1)
 }
 
 impl Step {

@@ -104,7 +104,8 @@ mod tests {
     #[test]
     fn what_moves_a_terminal_is_left_out() {
         let mut tail = Tail::default();
-        let lines = tail.push(Stream::Stdout, b"10 %\r50 %\r100 %\r\n\x1b[31mred\x1b[0m\x07\t!\r\n");
+        let lines =
+            tail.push(Stream::Stdout, b"10 %\r50 %\r100 %\r\n\x1b[31mred\x1b[0m\x07\t!\r\n");
         assert_eq!(lines, ["100 %", "red !"]);
     }
 

@@ -54,6 +54,7 @@ fn graph() -> Event {
             info(2, "RUN apt-get update", &["cpu/amd64 base"]),
             info(3, "COPY src .", &["cpu/amd64 app"]),
             info(4, "RUN true", &["cpu/amd64 app"]),
+            info(5, "RUN last", &["cpu/amd64 app"]),
         ],
     }
 }
@@ -75,6 +76,7 @@ fn build() -> Vec<Event> {
         Event::Started { step: StepId(3) },
         finished(3, Outcome::Ran { bytes: None }, 20),
         Event::Started { step: StepId(4) },
+        finished(5, Outcome::Cancelled, 3),
         output(4, "fatal: no\n"),
         Event::Warning { message: "something odd".to_owned() },
         finished(4, Outcome::Failed, 100),
@@ -121,12 +123,15 @@ fn plain_build() {
 
 #[test]
 fn plain_publish() {
-    insta::assert_snapshot!("plain_publish", plain(&publish(), Summary::Succeeded { moved_tags: 1 }));
+    insta::assert_snapshot!(
+        "plain_publish",
+        plain(&publish(), Summary::Succeeded { moved_tags: 1 })
+    );
 }
 
 #[test]
 fn nothing_to_do() {
-    let events = [graph()].into_iter().chain((1..5).map(|id| finished(id, Outcome::Cached, 0)));
+    let events = [graph()].into_iter().chain((1..6).map(|id| finished(id, Outcome::Cached, 0)));
     let text = plain(&events.collect::<Vec<_>>(), Summary::Succeeded { moved_tags: 0 });
     assert!(text.ends_with("nothing to do: everything is up to date\n"), "{text}");
 }

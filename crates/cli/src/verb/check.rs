@@ -59,8 +59,7 @@ fn plan(global: &Global, findings: &mut Findings) -> Result<(), Failure> {
     let (plan, mut found) = files::check_plan(&source.text);
     if let Some(plan) = plan {
         let mut named = Findings::default();
-        for (index, tier) in
-            plan.members.iter().flat_map(|member| member.tiers.iter().enumerate())
+        for (index, tier) in plan.members.iter().flat_map(|member| member.tiers.iter().enumerate())
         {
             for finding in tier_files(global, &plan, index, tier, &mut named) {
                 if !found.contains(&finding) {
@@ -136,8 +135,7 @@ fn dockerfile_with(source: Source, more: Option<Finding>, findings: &mut Finding
 fn unknown_stage(tier: &Tier, parsed: &Dockerfile) -> Option<Finding> {
     let wanted = tier.target.as_ref()?;
     let number = wanted.parse::<usize>().ok().filter(|number| *number < parsed.stages.len());
-    let names: Vec<&str> =
-        parsed.stages.iter().filter_map(|stage| stage.name.as_deref()).collect();
+    let names: Vec<&str> = parsed.stages.iter().filter_map(|stage| stage.name.as_deref()).collect();
     if number.is_some() || names.iter().any(|name| name.eq_ignore_ascii_case(wanted)) {
         return None;
     }
@@ -179,7 +177,7 @@ fn ignore_file(folder: &Path, findings: &mut Findings) {
         Err(wrong) => {
             let span = line_span(&source.text, wrong.line).unwrap_or(0..0);
             let finding = error("bad-ignore-pattern", &span, wrong.to_string());
-            vec![Finding { hint: wrong.hint(), ..finding }]
+            vec![Finding { label: wrong.source.to_string(), hint: wrong.hint(), ..finding }]
         }
     };
     findings.add(source, found);

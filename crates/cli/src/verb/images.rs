@@ -119,9 +119,8 @@ impl Reached {
                     None => self.platform_of(store, &image.config)?,
                 };
                 self.platforms.extend(platform);
-                self.layers.extend(
-                    image.layers.into_iter().map(|layer| (layer.digest, layer.size)),
-                );
+                self.layers
+                    .extend(image.layers.into_iter().map(|layer| (layer.digest, layer.size)));
             }
             Manifest::Index(index) => {
                 for entry in &index.manifests {
@@ -136,11 +135,7 @@ impl Reached {
         Ok(())
     }
 
-    fn platform_of(
-        &self,
-        store: &Store,
-        config: &Descriptor,
-    ) -> Result<Option<String>, Failure> {
+    fn platform_of(&self, store: &Store, config: &Descriptor) -> Result<Option<String>, Failure> {
         if store.blob_size(&config.digest).is_none() {
             return Ok(None);
         }

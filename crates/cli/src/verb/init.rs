@@ -40,11 +40,17 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<(), Failure> {
     dockerfiles.sort();
     if dockerfiles.is_empty() {
         let folder = folder.canonicalize().unwrap_or(folder);
-        return Err(Failure::usage(format!("found no Dockerfile in {}", folder.display()))
-            .hint("files named Dockerfile, Dockerfile.NAME, NAME.Dockerfile or Containerfile count".to_owned()));
+        return Err(Failure::usage(format!("found no Dockerfile in {}", folder.display())).hint(
+            "files named Dockerfile, Dockerfile.NAME, NAME.Dockerfile or Containerfile count"
+                .to_owned(),
+        ));
     }
     let count = text::count(dockerfiles.len(), "Dockerfile");
-    let plan = init::plan_text(&Found { dockerfiles, repository_name: repository_name(&folder), repository: None });
+    let plan = init::plan_text(&Found {
+        dockerfiles,
+        repository_name: repository_name(&folder),
+        repository: None,
+    });
     if args.stdout {
         return output::print(&plan);
     }
@@ -126,10 +132,14 @@ mod tests {
 
     #[test]
     fn names_of_dockerfiles() {
-        for name in ["Dockerfile", "Dockerfile.base", "api.Dockerfile", "Containerfile", "dockerfile"] {
+        for name in
+            ["Dockerfile", "Dockerfile.base", "api.Dockerfile", "Containerfile", "dockerfile"]
+        {
             assert!(is_dockerfile(name), "{name}");
         }
-        for name in ["Dockerfile.dockerignore", "my-dockerfile-notes.md", ".dockerignore", "Makefile"] {
+        for name in
+            ["Dockerfile.dockerignore", "my-dockerfile-notes.md", ".dockerignore", "Makefile"]
+        {
             assert!(!is_dockerfile(name), "{name}");
         }
     }

@@ -61,7 +61,9 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<(), Failure> {
         let bases = text::count(after.base.len(), "base");
         output::say(&match changes.len() {
             0 => format!("{name} is up to date ({bases})\n"),
-            number => format!("wrote {name}: {bases}, {} changed\n", text::count(number, "package")),
+            number => {
+                format!("wrote {name}: {bases}, {} changed\n", text::count(number, "package"))
+            }
         });
     }
     Ok(())

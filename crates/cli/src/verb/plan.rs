@@ -95,11 +95,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<(), Failure> {
         members: members(&plan, &selections, global)?,
         indexes: if args.targets.targets.is_empty() { indexes(&plan)? } else { Vec::new() },
     };
-    if args.json {
-        output::print_json(&view)
-    } else {
-        output::print(&tree(&view).render())
-    }
+    if args.json { output::print_json(&view) } else { output::print(&tree(&view).render()) }
 }
 
 fn base_view(base: &Base) -> BaseView {

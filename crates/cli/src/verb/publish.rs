@@ -79,7 +79,8 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<(), Failure> {
     let destination: Box<dyn ImageDestination + '_> = match &place {
         Place::Embedded(_) => Box::new(StoreDestination(&store)),
         Place::Remote(registry, _) => {
-            let client = Arc::new(RegistryClient::new(host::client(workshop.report.warner())?, Anonymous));
+            let client =
+                Arc::new(RegistryClient::new(host::client(workshop.report.warner())?, Anonymous));
             Box::new(RegistryDestination::new(client, registry.as_str()))
         }
     };
@@ -135,7 +136,9 @@ fn place(given: Option<&str>, plan: &Plan) -> Result<Place, Failure> {
     }
     match reference.registry {
         Some(registry) => Ok(Place::Remote(registry, reference.repository)),
-        None => Err(wrong().hint(format!("name the registry too, such as registry.example/{text}"))),
+        None => {
+            Err(wrong().hint(format!("name the registry too, such as registry.example/{text}")))
+        }
     }
 }
 

@@ -81,8 +81,7 @@ fn pulls(store: &anyarch_store::Store, address: &str) -> Result<String, Failure>
     let mut said = String::new();
     let mut example = None;
     for repository in store.repositories()? {
-        let tags: Vec<String> =
-            store.tags(&repository)?.iter().map(ToString::to_string).collect();
+        let tags: Vec<String> = store.tags(&repository)?.iter().map(ToString::to_string).collect();
         if let Some(tag) = tags.iter().find(|tag| tag.starts_with("latest")).or(tags.first()) {
             said.push_str(&format!("  {repository}: {}\n", tags.join(", ")));
             example.get_or_insert((repository.to_string(), tag.clone()));
