@@ -62,12 +62,13 @@ pub(crate) fn client(warn: impl Fn(String) + Send + Sync + 'static) -> Result<Cl
             .unwrap_or_default(),
     };
     let either = |name: &str| variable(&name.to_lowercase()).or_else(|| variable(name));
+    // One proxy for everything may be of a kind that only other programs speak.
+    let all = || either("ALL_PROXY").filter(|proxy| proxy.starts_with("http"));
     let config = Config {
         trust: Trust { files: files("SSL_CERT_FILE"), directories, extra: Vec::new() },
         proxies: Proxies {
-            // In a CGI environment HTTP_PROXY would come from a request; the lower case is safe.
-            http: either("HTTP_PROXY").or_else(|| either("ALL_PROXY")),
-            https: either("HTTPS_PROXY").or_else(|| either("ALL_PROXY")),
+            http: either("HTTP_PROXY").or_else(all),
+            https: either("HTTPS_PROXY").or_else(all),
             no_proxy: either("NO_PROXY"),
         },
         on_retry: Some(Arc::new(move |retry: &RetryEvent| {

@@ -16,6 +16,7 @@ use crate::host;
 use crate::interrupt::Interrupt;
 use crate::lock_file;
 use crate::report::{Report, Summary};
+use crate::text;
 
 /// The place where images are made.
 pub(crate) struct Workshop {
@@ -48,10 +49,16 @@ impl Workshop {
         for message in entered.warnings {
             report.on(Event::Warning { message });
         }
-        // What cannot be removed now is in nobody's way; the next run tries again.
-        if let Err(error) = store.heal() {
-            let message = format!("left-overs of an interrupted run stay in the store: {error}");
-            report.on(Event::Warning { message });
+        match store.heal() {
+            Ok(healed) if healed.removed > 0 => {
+                let runs = text::count(healed.removed, "interrupted run");
+                report.note(&format!("removed what {runs} had left unfinished"));
+            }
+            Ok(_) => {}
+            // What cannot be removed now is in nobody's way; the next run tries again.
+            Err(error) => report.on(Event::Warning {
+                message: format!("left-overs of an interrupted run stay in the store: {error}"),
+            }),
         }
         let client = host::client(report.warner())?;
         let images = Box::new(RegistryClient::new(client.clone(), Anonymous));
@@ -115,11 +122,9 @@ impl Workshop {
 
     /// An error of the engine, with the step, its source line and the end of its output.
     pub(crate) fn failure(&self, error: BuildError) -> Failure {
-        if error.kind == ErrorKind::Cancelled {
-            return match self.interrupt.signal() {
-                Some(signal) => Failure::Interrupted(signal),
-                None => Failure::failed(error.to_string()),
-            };
+        // After Ctrl-C, whatever broke off is a consequence of it.
+        if let Some(signal) = self.interrupt.signal() {
+            return Failure::Interrupted(signal);
         }
         let exit = match error.kind {
             ErrorKind::Input => Exit::Usage,

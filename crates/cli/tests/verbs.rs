@@ -304,3 +304,20 @@ fn a_step_that_fails_shows_its_line_needs_userns() {
     let text = bench.run(&["build", "--quiet"]);
     assert!(text.contains(" --> Dockerfile:2:1\n") && text.ends_with("exit 2\n"), "{text}");
 }
+
+/// Enters the sandbox: needs root or user namespaces.
+/// `ANYARCH_TEST_SKIP_USERNS=1` leaves it out.
+#[test]
+fn what_a_killed_run_left_is_removed_needs_userns() {
+    if std::env::var_os("ANYARCH_TEST_SKIP_USERNS").is_some() {
+        return;
+    }
+    let bench = Bench::scratch();
+    bench.stdout(&["build"]);
+    let left = bench.store().join("work/1-left");
+    std::fs::create_dir_all(&left).unwrap();
+    std::fs::write(left.join("lock"), "").unwrap();
+    let text = bench.run(&["build"]);
+    assert!(text.contains("! removed what 1 interrupted run had left unfinished\n"), "{text}");
+    assert!(!left.exists());
+}

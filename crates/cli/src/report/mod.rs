@@ -100,6 +100,15 @@ impl Report {
         self.take(&event, self.started.elapsed());
     }
 
+    /// Says something that is neither an event nor a warning.
+    pub(crate) fn note(&self, text: &str) {
+        match &mut self.lock().face {
+            Face::Quiet(_) | Face::Json(_) => {}
+            Face::Plain(plain) => plain.line(text),
+            Face::Tty(tty) => tty.line(text),
+        }
+    }
+
     /// A way to warn for those who outlive a reference.
     pub(crate) fn warner(&self) -> impl Fn(String) + Send + Sync + use<> {
         let (inner, started) = (Arc::clone(&self.inner), self.started);

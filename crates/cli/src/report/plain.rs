@@ -48,7 +48,8 @@ impl Plain {
         }
     }
 
-    fn line(&mut self, line: &str) {
+    /// Writes a line.
+    pub(crate) fn line(&mut self, line: &str) {
         // Where nobody reads the lines, the work goes on without them.
         drop(writeln!(self.out, "{}", line.trim_end()).and_then(|()| self.out.flush()));
     }

@@ -61,6 +61,11 @@ impl Tty {
         }
     }
 
+    /// Leaves a line above the tree.
+    pub(crate) fn line(&self, line: &str) {
+        self.bar.println(line);
+    }
+
     /// Draws the tree as it is now.
     pub(crate) fn draw(&self, record: &Record, now: Duration, stopping: bool) {
         let lines = frame::lines(record, now, self.area(), stopping);

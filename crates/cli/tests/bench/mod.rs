@@ -63,11 +63,11 @@ impl Bench {
 
     /// A family that can be built without network and without any program: files only.
     pub fn scratch() -> Bench {
-        let plan = "[project]\nname = \"files\"\nversion = \"none\"\n\n[flavor.cpu]\n\
+        let plan = "[project]\nname = \"files\"\n\n[flavor.cpu]\n\
                     platforms = [\"linux/amd64\"]\n\
                     tiers = [{ name = \"app\", dockerfile = \"Dockerfile\" }]\n";
         Bench::new(&[
-            ("anyarch.toml", &plan.replace("version = \"none\"\n", "")),
+            ("anyarch.toml", plan),
             ("Dockerfile", "FROM scratch\nCOPY hello /etc/hello\nLABEL a=b\n"),
             ("hello", "hello\n"),
         ])
@@ -85,6 +85,11 @@ impl Bench {
         self.folder.path().join("work").join(path)
     }
 
+    /// The folder of the store.
+    pub fn store(&self) -> PathBuf {
+        self.folder.path().join("store")
+    }
+
     /// The program with these arguments, ready to start.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_anyarch"));
@@ -95,7 +100,7 @@ impl Bench {
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", self.folder.path())
-            .env("ANYARCH_STORE", self.folder.path().join("store"))
+            .env("ANYARCH_STORE", self.store())
             .stdin(Stdio::null());
         command
     }
