@@ -1,6 +1,6 @@
 //! Bases of the plan: roots made from Debian packages.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -68,34 +68,61 @@ pub(crate) fn machine_sources(host: &Host, suite: &str) -> Result<Vec<Source>, B
     Ok(sources)
 }
 
-/// The sources that the plan names for a suite, and the text by which an image keeps them.
-fn plan_sources(plan: &Plan, suite: &str, components: &[String]) -> Option<(Vec<Source>, String)> {
+/// The sources that the plan names for a suite. Keyrings are read relative to the plan's folder.
+fn plan_sources(
+    plan: &Plan,
+    directory: &Path,
+    suite: &str,
+    components: &[String],
+) -> Result<Vec<Source>, BuildError> {
     let mut sources = Vec::new();
     for named in &plan.sources.debian {
         let components = if named.components.is_empty() { components } else { &named.components };
-        if named.suites.is_empty() {
-            sources.extend(anyarch_debian::sources_for_mirror(
+        let mut own = if named.suites.is_empty() {
+            anyarch_debian::sources_for_mirror(
                 &named.uri,
                 named.security.as_deref(),
                 suite,
                 components,
-            ));
+            )
         } else {
-            sources.extend(named.suites.iter().map(|suite| Source {
-                uri: named.uri.clone(),
+            let source = |suite: &String| Source {
+                uri: named.uri.trim_end_matches('/').to_owned(),
                 suite: suite.clone(),
                 components: components.to_vec(),
                 signed_by: None,
-            }));
+            };
+            named.suites.iter().map(source).collect()
+        };
+        if let Some(path) = &named.signed_by {
+            let keys = fs::read(directory.join(path)).map_err(|error| {
+                BuildError::input(format!("failed to read the keyring {path}")).because(error).hint(
+                    format!(
+                        "line {} of the plan names it; paths are relative to the plan file",
+                        plan.line(named.span.start)
+                    ),
+                )
+            })?;
+            own.iter_mut().for_each(|source| source.signed_by = Some(keys.clone()));
         }
+        sources.extend(own);
     }
-    let text = sources
-        .iter()
-        .map(|source| {
-            format!("deb {} {} {}\n", source.uri, source.suite, source.components.join(" "))
-        })
-        .collect();
-    (!sources.is_empty()).then_some((sources, text))
+    Ok(sources)
+}
+
+/// What an image keeps of the plan's sources, as a text for the cache key.
+fn kept_sources(sources: &[Source]) -> String {
+    let line = |source: &Source| {
+        let keys = source.signed_by.as_ref().map(|keys| Digest::sha256(keys).to_string());
+        format!(
+            "{} {} {} {}\n",
+            source.uri,
+            source.suite,
+            source.components.join(","),
+            keys.unwrap_or_default()
+        )
+    };
+    sources.iter().map(line).collect()
 }
 
 impl Session<'_> {
@@ -104,15 +131,19 @@ impl Session<'_> {
     pub(crate) fn resolve_base(
         &self,
         plan: &Plan,
+        directory: &Path,
         name: &str,
         platform: &Platform,
         lock: &mut LockFile,
     ) -> Result<ResolvedBase, BuildError> {
         let request = locked_request(plan, name)?;
         let architecture = debian_architecture(platform)?;
-        let (sources, kept) = match plan_sources(plan, &request.suite, &request.components) {
-            Some((sources, text)) => (sources, text),
-            None => (machine_sources(&self.engine.host, &request.suite)?, String::new()),
+        let named = plan_sources(plan, directory, &request.suite, &request.components)?;
+        let kept = kept_sources(&named);
+        let sources = if named.is_empty() {
+            machine_sources(&self.engine.host, &request.suite)?
+        } else {
+            named
         };
         let known = lock.find(name, &platform.to_string(), &request).cloned();
         let resolution = match known {
@@ -204,7 +235,7 @@ impl Session<'_> {
             .context(|| what("configure"))?;
         anyarch_debian::clean(&tree, self.epoch).context(|| what("clean"))?;
         if !base.op.sources.is_empty() {
-            tree.write(Path::new("etc/apt/sources.list"), base.op.sources.as_bytes(), 0o644)
+            anyarch_debian::write_sources(&tree, &base.sources)
                 .context(|| what("write the sources of"))?;
         }
         Ok(())

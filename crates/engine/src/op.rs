@@ -37,7 +37,7 @@ pub struct DebianOp {
     pub architecture: String,
     /// The packages, as `NAME=VERSION DIGEST`, sorted.
     pub packages: Vec<String>,
-    /// Text of the package sources that the image keeps; empty where the plan names none.
+    /// The package sources that the image keeps; empty where the plan names none.
     pub sources: String,
     /// Number of the procedure: goes up when the same packages give another root.
     pub procedure: u32,

@@ -118,7 +118,7 @@ impl Session<'_> {
                     platform: member.platform.clone(),
                     below,
                 };
-                self.resolve_names(plan, &tier, &mut resolved, lock)?;
+                self.resolve_names(plan, directory, &tier, &mut resolved, lock)?;
                 resolved.tiers.push(tier);
                 below = Some(next);
             }
@@ -130,6 +130,7 @@ impl Session<'_> {
     fn resolve_names(
         &self,
         plan: &Plan,
+        directory: &Path,
         tier: &ResolvedTier,
         resolved: &mut Resolved,
         lock: &mut LockFile,
@@ -145,7 +146,7 @@ impl Session<'_> {
             let OutsideName { name, platform, origin } = name;
             if plan.bases.contains_key(&name) {
                 let base = self
-                    .resolve_base(plan, &name, &platform, lock)
+                    .resolve_base(plan, directory, &name, &platform, lock)
                     .map_err(|error| error.at(Some(&origin)))?;
                 resolved.bases.insert(key, base);
             } else {
