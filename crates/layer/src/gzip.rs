@@ -51,30 +51,32 @@ pub fn compress_at(
     Ok(summary)
 }
 
-/// The state of one compressing thread.
-pub(crate) struct Deflater(Compress);
+/// Compresses blocks at one level.
+///
+/// Every block gets a new state: one that is reset keeps links of its match finder, and then the
+/// bytes depend on which blocks the same thread happened to compress before.
+pub(crate) struct Deflater(u32);
 
 impl Deflater {
     pub(crate) fn new(level: u32) -> Deflater {
-        Deflater(Compress::new(Compression::new(level), false))
+        Deflater(level)
     }
 
     /// One block as deflate data that ends at a byte boundary.
-    pub(crate) fn block(&mut self, block: &[u8], before: &[u8]) -> io::Result<Vec<u8>> {
-        self.0.reset();
+    pub(crate) fn block(&self, block: &[u8], before: &[u8]) -> io::Result<Vec<u8>> {
+        let mut state = Compress::new(Compression::new(self.0), false);
         if !before.is_empty() {
             let window = &before[before.len().saturating_sub(WINDOW)..];
-            self.0.set_dictionary(window).map_err(io::Error::other)?;
+            state.set_dictionary(window).map_err(io::Error::other)?;
         }
         let mut out = Vec::with_capacity(block.len() / 2 + 4096);
         loop {
-            let consumed = self.0.total_in() as usize;
-            let status = self
-                .0
+            let consumed = state.total_in() as usize;
+            let status = state
                 .compress_vec(&block[consumed..], &mut out, FlushCompress::Sync)
                 .map_err(io::Error::other)?;
             // The flush is complete when there is room left in the output.
-            if self.0.total_in() as usize == block.len() && out.len() < out.capacity() {
+            if state.total_in() as usize == block.len() && out.len() < out.capacity() {
                 return Ok(out);
             }
             if status == Status::StreamEnd {
@@ -129,6 +131,34 @@ mod tests {
             })
             .collect();
         assert!(gunzipped(&gzipped(&noise, 2)) == noise);
+    }
+
+    /// Text whose repetitions lie far and near, so that the match finder has choices.
+    fn prose(seed: u64, length: usize) -> Vec<u8> {
+        let mut state = seed;
+        let mut text = Vec::with_capacity(length + 16);
+        while text.len() < length {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            let word = (state >> 33) % 5000;
+            text.extend_from_slice(format!("{:x}{} ", word * word, word % 17).as_bytes());
+        }
+        text.truncate(length);
+        text
+    }
+
+    #[test]
+    fn what_was_compressed_before_does_not_show() {
+        let blocks: Vec<Vec<u8>> = (1..5).map(|seed| prose(seed, BLOCK)).collect();
+        let used = Deflater::new(LEVEL);
+        for block in &blocks {
+            let after_others = used.block(block, &blocks[0]).unwrap();
+            assert!(after_others == Deflater::new(LEVEL).block(block, &blocks[0]).unwrap());
+        }
+        let input = blocks.concat();
+        let one = gzipped(&input, 1);
+        for _ in 0..5 {
+            assert!((2..=4).all(|threads| gzipped(&input, threads) == one));
+        }
     }
 
     proptest! {
