@@ -16,7 +16,7 @@ use crate::op::Op;
 
 /// Everything that decides the result of a step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct KeyParts {
+pub(crate) struct KeyParts {
     /// The operation after expansion; for a copy without its origin, which `input` stands for.
     pub op: serde_json::Value,
     /// Digest of the files or the tree that the operation takes in.
@@ -31,7 +31,7 @@ pub struct KeyParts {
 
 /// What decides how a tree becomes bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Layout {
+pub(crate) struct Layout {
     /// Entries are not younger than this, seconds since 1970.
     pub epoch: i64,
     /// Name of the compression.
@@ -40,7 +40,7 @@ pub struct Layout {
 
 impl KeyParts {
     /// Collects the parts.
-    pub fn new(
+    pub(crate) fn new(
         op: &Op,
         input: Option<String>,
         platform: &Platform,
@@ -57,7 +57,7 @@ impl KeyParts {
     }
 
     /// The key.
-    pub fn key(&self) -> Result<Digest, BuildError> {
+    pub(crate) fn key(&self) -> Result<Digest, BuildError> {
         let bytes = anyarch_oci::canonical_json(self)
             .context(|| "failed to write a cache key".to_owned())?;
         Ok(Digest::sha256(&bytes))
@@ -66,7 +66,7 @@ impl KeyParts {
 
 /// What came of a step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Record {
+pub(crate) struct Record {
     /// What it depended on.
     pub parts: KeyParts,
     /// The tree it left.
@@ -78,7 +78,7 @@ fn path(store: &Store, key: &Digest) -> PathBuf {
 }
 
 /// The result of an equal step, if there was one and all its layers are still there.
-pub fn find(store: &Store, key: &Digest) -> Result<Option<Chain>, BuildError> {
+pub(crate) fn find(store: &Store, key: &Digest) -> Result<Option<Chain>, BuildError> {
     let record: Option<Record> = store
         .read_json(&path(store, key))
         .context(|| "failed to read the build cache".to_owned())?;
@@ -92,7 +92,7 @@ pub fn find(store: &Store, key: &Digest) -> Result<Option<Chain>, BuildError> {
 }
 
 /// Keeps a result.
-pub fn keep(store: &Store, key: &Digest, record: &Record) -> Result<(), BuildError> {
+pub(crate) fn keep(store: &Store, key: &Digest, record: &Record) -> Result<(), BuildError> {
     store
         .write_json(&path(store, key), record)
         .context(|| "failed to write the build cache".to_owned())

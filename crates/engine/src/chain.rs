@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// A layer in the host store, and the tree it leads to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ChainLayer {
+pub(crate) struct ChainLayer {
     /// The blob.
     pub descriptor: Descriptor,
     /// Digest of its uncompressed content.
@@ -17,19 +17,19 @@ pub struct ChainLayer {
 /// A tree, as the layers that make it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Chain {
+pub(crate) struct Chain {
     /// Lowest first; empty is the empty tree.
     pub layers: Vec<ChainLayer>,
 }
 
 impl Chain {
     /// What identifies the tree; `None` is the empty one.
-    pub fn id(&self) -> Option<&ChainId> {
+    pub(crate) fn id(&self) -> Option<&ChainId> {
         self.layers.last().map(|layer| &layer.chain_id)
     }
 
     /// The tree with one more layer.
-    pub fn with(&self, descriptor: Descriptor, diff_id: DiffId) -> Chain {
+    pub(crate) fn with(&self, descriptor: Descriptor, diff_id: DiffId) -> Chain {
         let chain_id = ChainId::extend(self.id(), &diff_id);
         let mut layers = self.layers.clone();
         layers.push(ChainLayer { descriptor, diff_id, chain_id });
@@ -37,12 +37,12 @@ impl Chain {
     }
 
     /// The diff IDs, for an image configuration.
-    pub fn diff_ids(&self) -> Vec<DiffId> {
+    pub(crate) fn diff_ids(&self) -> Vec<DiffId> {
         self.layers.iter().map(|layer| layer.diff_id.clone()).collect()
     }
 
     /// Sum of the blobs.
-    pub fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         self.layers.iter().map(|layer| layer.descriptor.size).sum()
     }
 }

@@ -18,7 +18,7 @@ use anyarch_oci::{Digest, Hasher};
 use crate::error::{BuildError, Context as _};
 
 /// A build context that was walked once.
-pub struct BuildContext {
+pub(crate) struct BuildContext {
     directory: PathBuf,
     ignore: Option<(String, IgnoreFile)>,
     root: Root,
@@ -31,7 +31,7 @@ impl BuildContext {
     ///
     /// # Errors
     /// When the directory is not there or cannot be read, or the ignore file has a bad pattern.
-    pub fn open(
+    pub(crate) fn open(
         directory: &Path,
         ignore: Option<(&str, &str)>,
     ) -> Result<BuildContext, BuildError> {
@@ -81,17 +81,17 @@ impl BuildContext {
     }
 
     /// The root, for copying.
-    pub fn root(&self) -> &Root {
+    pub(crate) fn root(&self) -> &Root {
         &self.root
     }
 
     /// Whether a path (relative, with `/`) is part of the context; directories above parts are.
-    pub fn has(&self, path: &str) -> bool {
+    pub(crate) fn has(&self, path: &str) -> bool {
         path.is_empty() || self.entries.contains_key(path) || self.below(path).next().is_some()
     }
 
     /// What a copy does with a path below its source.
-    pub fn choose(&self, path: &str) -> Choice {
+    pub(crate) fn choose(&self, path: &str) -> Choice {
         if self.entries.contains_key(path.trim_end_matches('/')) {
             Choice::Copy
         } else if self.below(path).next().is_some() {
@@ -112,7 +112,7 @@ impl BuildContext {
     ///
     /// # Errors
     /// When nothing matches; the hint says whether the path leads out or is ignored.
-    pub fn find(&self, source: &str) -> Result<Vec<String>, BuildError> {
+    pub(crate) fn find(&self, source: &str) -> Result<Vec<String>, BuildError> {
         let clean = clean(source).ok_or_else(|| {
             BuildError::input(format!("`{source}` leads out of the build context")).hint(format!(
                 "copy only from below {}, or move the context up",
@@ -155,7 +155,7 @@ impl BuildContext {
     }
 
     /// Digest of everything that the given paths hold.
-    pub fn digest(&self, paths: &[String]) -> Result<Digest, BuildError> {
+    pub(crate) fn digest(&self, paths: &[String]) -> Result<Digest, BuildError> {
         let mut hasher = Hasher::new();
         for path in paths {
             if let Some(metadata) = self.entries.get(path) {

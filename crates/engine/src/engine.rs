@@ -8,7 +8,7 @@ use anyarch_sandbox::Cancel;
 use anyarch_store::Store;
 
 use crate::cache::Layout;
-use crate::event::{Event, OnEvent};
+use crate::event::OnEvent;
 use crate::host::Host;
 
 /// What builds share.
@@ -39,10 +39,6 @@ impl Session<'_> {
 
     pub(crate) fn layout(&self) -> Layout {
         Layout { epoch: self.epoch, compression: "gzip".to_owned() }
-    }
-
-    pub(crate) fn warn(&self, message: impl Into<String>) {
-        (self.on)(Event::Warning { message: message.into() });
     }
 
     /// A new path in this process's working folder.

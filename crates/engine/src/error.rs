@@ -99,7 +99,6 @@ macro_rules! context_from {
         impl<T> Context<T> for Result<T, $error> {
             fn context(self, message: impl FnOnce() -> String) -> Result<T, BuildError> {
                 self.map_err(|error| {
-                    #[expect(clippy::redundant_closure_call, reason = "the macro takes any hint function")]
                     let hint: Option<String> = ($hint)(&error);
                     BuildError::failed(message()).hint(hint).because(error)
                 })

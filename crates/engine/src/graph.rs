@@ -10,7 +10,7 @@ use crate::op::{CopyFrom, Op};
 
 /// One node: an operation on the tree that its parent leaves.
 #[derive(Clone, Debug)]
-pub struct Step {
+pub(crate) struct Step {
     /// What is done.
     pub op: Op,
     /// Whose tree it is done to; `None` is the empty tree.
@@ -23,14 +23,14 @@ pub struct Step {
 
 /// Steps in an order in which they can run: parents and inputs have lower numbers.
 #[derive(Debug, Default)]
-pub struct BuildGraph {
+pub(crate) struct BuildGraph {
     steps: Vec<Step>,
     known: HashMap<(Op, Option<StepId>, Platform), StepId>,
 }
 
 impl BuildGraph {
     /// Adds a step, or finds the equal one; `part` says for people what it belongs to.
-    pub fn add(
+    pub(crate) fn add(
         &mut self,
         op: Op,
         parent: Option<StepId>,
@@ -56,17 +56,17 @@ impl BuildGraph {
     }
 
     /// All steps, parents first.
-    pub fn steps(&self) -> &[Step] {
+    pub(crate) fn steps(&self) -> &[Step] {
         &self.steps
     }
 
     /// One step.
-    pub fn step(&self, id: StepId) -> &Step {
+    pub(crate) fn step(&self, id: StepId) -> &Step {
         &self.steps[id.0]
     }
 
     /// The steps whose results a step needs.
-    pub fn needs(&self, id: StepId) -> impl Iterator<Item = StepId> + '_ {
+    pub(crate) fn needs(&self, id: StepId) -> impl Iterator<Item = StepId> + '_ {
         let step = self.step(id);
         let input = match &step.op {
             Op::Copy(copy) => match copy.from {

@@ -11,7 +11,7 @@ use crate::event::StepId;
 /// What a step does to the file tree of its parent.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(tag = "op", rename_all = "kebab-case")]
-pub enum Op {
+pub(crate) enum Op {
     /// A root made from Debian packages.
     Debian(DebianOp),
     /// An image from a registry.
@@ -29,7 +29,7 @@ pub enum Op {
 
 /// A root made from Debian packages: which, by digest. Where they come from does not matter.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
-pub struct DebianOp {
+pub(crate) struct DebianOp {
     /// Name of the base in the plan.
     #[serde(skip)]
     pub name: String,
@@ -45,7 +45,7 @@ pub struct DebianOp {
 
 /// An image from a registry.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
-pub struct ImageOp {
+pub(crate) struct ImageOp {
     /// The reference as written, with the digest it resolved to.
     #[serde(skip)]
     pub reference: String,
@@ -58,7 +58,7 @@ pub struct ImageOp {
 
 /// A layer of an image that is still in a registry.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct HashedDescriptor {
+pub(crate) struct HashedDescriptor {
     /// The blob.
     pub descriptor: Descriptor,
     /// The layer's diff ID, from the image's configuration.
@@ -75,7 +75,7 @@ impl std::hash::Hash for HashedDescriptor {
 
 /// A process (RUN).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
-pub struct ExecOp {
+pub(crate) struct ExecOp {
     /// Argument vector.
     pub argv: Vec<String>,
     /// Environment: the image's, and the build arguments in scope.
@@ -92,7 +92,7 @@ pub struct ExecOp {
 
 /// Files put into the tree (COPY, ADD).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
-pub struct CopyOp {
+pub(crate) struct CopyOp {
     /// Where from.
     pub from: CopyFrom,
     /// Paths and patterns at the origin.
@@ -112,7 +112,7 @@ pub struct CopyOp {
 /// Where copied files come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum CopyFrom {
+pub(crate) enum CopyFrom {
     /// The build context with this number.
     Context(usize),
     /// The result of another step; `None`: an empty tree.

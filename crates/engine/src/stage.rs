@@ -20,11 +20,12 @@ use crate::graph::BuildGraph;
 use crate::op::{CopyFrom, CopyOp, ExecOp, Op};
 
 /// The search path where an image sets none, as in every container tool.
-pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(crate) const DEFAULT_PATH: &str =
+    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A tree and what its image would say about itself.
 #[derive(Clone, Debug)]
-pub struct Lowered {
+pub(crate) struct Lowered {
     /// The step that leaves the tree; `None`: the empty tree.
     pub step: Option<StepId>,
     /// Configuration so far; layers and history are filled in when the steps have run.
@@ -35,7 +36,7 @@ pub struct Lowered {
 
 /// One entry of an image's history.
 #[derive(Clone, Debug)]
-pub enum HistoryItem {
+pub(crate) enum HistoryItem {
     /// Taken over from an image that was pulled.
     Inherited(History),
     /// An instruction of ours, with the step it became; `None`: it only changed the configuration.
@@ -49,7 +50,7 @@ pub enum HistoryItem {
 
 impl Lowered {
     /// The empty tree for a platform (`FROM scratch`).
-    pub fn scratch(platform: &Platform) -> Lowered {
+    pub(crate) fn scratch(platform: &Platform) -> Lowered {
         let mut config = ImageConfig::new(platform);
         config.config.set_env("PATH", DEFAULT_PATH);
         config.config.working_dir = "/".to_owned();
@@ -58,10 +59,10 @@ impl Lowered {
 }
 
 /// Finds what a `FROM` or `--from` names, when it is neither a stage nor `scratch`.
-pub type Bases<'a> = &'a dyn Fn(&str, &Platform) -> Option<Lowered>;
+pub(crate) type Bases<'a> = &'a dyn Fn(&str, &Platform) -> Option<Lowered>;
 
 /// One Dockerfile and all that decides how it is read.
-pub struct Input<'a> {
+pub(crate) struct Input<'a> {
     /// Its name, for messages.
     pub file: &'a str,
     /// Its content.
@@ -82,7 +83,7 @@ pub struct Input<'a> {
 
 /// A name that a Dockerfile takes from outside: an image, a base of the plan, another tier.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OutsideName {
+pub(crate) struct OutsideName {
     /// The name after expansion.
     pub name: String,
     /// The platform wanted.
@@ -92,7 +93,7 @@ pub struct OutsideName {
 }
 
 /// Everything that the needed stages take from outside, in order of appearance.
-pub fn outside_names(input: &Input<'_>) -> Result<Vec<OutsideName>, BuildError> {
+pub(crate) fn outside_names(input: &Input<'_>) -> Result<Vec<OutsideName>, BuildError> {
     let reader = Reader::new(input)?;
     let mut names = Vec::new();
     for at in reader.needed()? {
@@ -121,7 +122,7 @@ pub fn outside_names(input: &Input<'_>) -> Result<Vec<OutsideName>, BuildError> 
 }
 
 /// Adds the steps of the target stage, and of the stages it needs, to the graph.
-pub fn lower(
+pub(crate) fn lower(
     graph: &mut BuildGraph,
     input: &Input<'_>,
     bases: Bases<'_>,

@@ -8,7 +8,7 @@ use crate::error::BuildError;
 
 /// Who a process is, or whose a file is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Identity {
+pub(crate) struct Identity {
     /// User id.
     pub uid: u32,
     /// Group id.
@@ -21,7 +21,7 @@ pub struct Identity {
 
 /// Looks up `USER[:GROUP]`, names or numbers, as `USER` means it: a user without a group has the
 /// groups that passwd and group give; a number that passwd does not know has group 0.
-pub fn process_identity(root: &Root, text: &str) -> Result<Identity, BuildError> {
+pub(crate) fn process_identity(root: &Root, text: &str) -> Result<Identity, BuildError> {
     let files = Files::read(root);
     let (user, group) = split(text);
     let user = if user.is_empty() { "0" } else { user };
@@ -40,7 +40,7 @@ pub fn process_identity(root: &Root, text: &str) -> Result<Identity, BuildError>
 
 /// Looks up `USER[:GROUP]` as `--chown` means it: a user without a group has the group of the same
 /// number (Dockerfile reference, "COPY --chown").
-pub fn file_owner(root: &Root, text: &str) -> Result<(u32, u32), BuildError> {
+pub(crate) fn file_owner(root: &Root, text: &str) -> Result<(u32, u32), BuildError> {
     let files = Files::read(root);
     let (user, group) = split(text);
     let known = files.user(user);
@@ -63,7 +63,7 @@ fn split(text: &str) -> (&str, Option<&str>) {
 
 fn unknown(kind: &str, name: &str, file: &str) -> BuildError {
     BuildError::failed(format!("{kind} `{name}` is not in /etc/{file} of the image"))
-        .hint(format!("create it in an earlier step, or give a number"))
+        .hint("create it in an earlier step, or give a number".to_owned())
 }
 
 struct Files {
