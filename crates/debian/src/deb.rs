@@ -152,7 +152,7 @@ fn control_files(tar: impl Read) -> io::Result<BTreeMap<String, ControlFile>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{self, Entry};
+    use anyarch_testkit::debian::{Entry, Package};
     use std::io::Write;
 
     fn open(bytes: &[u8]) -> Result<Deb, DebianError> {
@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn members_of_all_compressions_are_read() {
         for compression in ["", ".gz", ".xz", ".zst"] {
-            let bytes = testing::Package::new("p", "1")
+            let bytes = Package::new("p", "1")
                 .script("postinst", "#!/bin/sh\n")
                 .entry(Entry::file("usr/share/p", "data"))
                 .build(compression);
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn damaged_packages_are_named() {
-        let good = testing::Package::new("p", "1").build(".gz");
+        let good = Package::new("p", "1").build(".gz");
         for (bytes, reason) in [
             (b"hello world".to_vec(), "not an ar archive"),
             (good[..good.len() - 10].to_vec(), "ends in the middle"),
@@ -197,7 +197,7 @@ mod tests {
         #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
         #[test]
         fn damaged_bytes_never_panic(at in 0usize..2000, byte: u8) {
-            let mut bytes = testing::Package::new("p", "1").build(".gz");
+            let mut bytes = Package::new("p", "1").build(".gz");
             if let Some(b) = bytes.get_mut(at) {
                 *b = byte;
             }

@@ -11,10 +11,10 @@ use std::ffi::OsString;
 use std::fs::{File, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::{PermissionsExt, fchown};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use anyarch_layer::{Kind, LayerError, Root, Time};
+use anyarch_layer::{Kind, Root, Time};
 use md5::{Digest as _, Md5};
 use tar::EntryType;
 
@@ -152,7 +152,7 @@ impl<'a> Extraction<'a> {
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
                 let hash = item.wishes.hash_all || item.wishes.conffiles.contains(item.path);
                 let file = root.create_file(&target, 0o600).map_err(fail("make"))?;
-                return write_file(file, entry, &attributes, item, hash);
+                return write_file(root, file, entry, &attributes, item, hash);
             }
             EntryType::Link => {
                 let name =
@@ -280,13 +280,14 @@ struct Attributes {
 
 /// Fills a new file and gives it its attributes; returns its MD5 when asked.
 fn write_file(
+    root: &Root,
     mut file: File,
     content: &mut impl Read,
     attributes: &Attributes,
     item: &Item<'_>,
     hash: bool,
 ) -> Result<Option<String>, DebianError> {
-    let root = |operation| {
+    let failed = |operation| {
         move |source: io::Error| DebianError::Root {
             operation,
             path: item.path.to_owned(),
@@ -300,26 +301,19 @@ fn write_file(
         let read =
             read.map_err(|source| DebianError::Read { package: item.package.to_owned(), source })?;
         let Some(block) = buffer.get(..read).filter(|block| !block.is_empty()) else { break };
-        file.write_all(block).map_err(root("write"))?;
+        file.write_all(block).map_err(failed("write"))?;
         if let Some(md5) = &mut md5 {
             md5.update(block);
         }
     }
     let (uid, gid) = (attributes.uid, attributes.gid);
-    fchown(&file, Some(uid), Some(gid)).map_err(|source| {
-        let path = PathBuf::from(item.path);
-        DebianError::root("set the owner of", item.path)(LayerError::Owner {
-            path,
-            uid,
-            gid,
-            source,
-        })
-    })?;
+    root.set_file_owner(&file, Path::new(item.path), uid, gid)
+        .map_err(DebianError::root("set the owner of", item.path))?;
     file.set_permissions(Permissions::from_mode(attributes.mode))
-        .map_err(root("set the mode of"))?;
+        .map_err(failed("set the mode of"))?;
     let since = std::time::Duration::from_secs(u64::try_from(attributes.mtime.secs).unwrap_or(0));
     file.set_modified(std::time::SystemTime::UNIX_EPOCH + since)
-        .map_err(root("set the times of"))?;
+        .map_err(failed("set the times of"))?;
     Ok(md5.map(|md5| md5.finalize().iter().map(|byte| format!("{byte:02x}")).collect()))
 }
 

@@ -33,7 +33,6 @@ mod signature;
 mod solver;
 mod source;
 #[cfg(test)]
-mod testing;
 mod universe;
 mod unpack;
 mod version;

@@ -272,7 +272,7 @@ fn expiry(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::SigningKey;
+    use anyarch_testkit::debian::SigningKey;
     use std::time::Duration;
 
     fn keyring(key: &SigningKey) -> Keyring {

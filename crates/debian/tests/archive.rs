@@ -4,8 +4,6 @@
 #[path = "common/archive.rs"]
 mod archive;
 mod common;
-#[path = "../src/testing.rs"]
-mod testing;
 
 use std::path::Path;
 
@@ -16,7 +14,7 @@ use anyarch_debian::{
 use anyarch_layer::Root;
 use archive::{Archive, BASE, now};
 use common::Store;
-use testing::{Entry, Package};
+use anyarch_testkit::debian::{Entry, Package};
 
 fn solve(archive: &Archive, packages: &[&str]) -> Result<Resolution, DebianError> {
     resolve(&archive.request(packages), archive, &Store::new(), now(), &|_| {})

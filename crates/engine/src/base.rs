@@ -215,7 +215,8 @@ impl Session<'_> {
         )
         .context(|| what("download"))?;
         self.check_cancelled()?;
-        let tree = Root::open(root).context(|| what("open"))?;
+        let tree =
+            Root::open(root).context(|| what("open"))?.leaving_owners(self.engine.host.single_id);
         anyarch_debian::unpack(&base.resolution, &packages, &tree, &progress)
             .context(|| what("unpack"))?;
         self.check_cancelled()?;

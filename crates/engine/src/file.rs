@@ -57,7 +57,7 @@ impl Session<'_> {
         origin: &Origin<'_>,
     ) -> Result<(), BuildError> {
         let what = || format!("failed to copy to {}", op.destination);
-        let to = Root::open(root).context(what)?;
+        let to = Root::open(root).context(what)?.leaving_owners(self.engine.host.single_id);
         let owner = op.chown.as_deref().map(|text| file_owner(&to, text)).transpose()?;
         let mode = op.chmod.as_deref().map(str::parse).transpose().map_err(
             |error: anyarch_layer::ModeChangeError| {

@@ -28,6 +28,8 @@ const MAX_LINKS: usize = 40;
 pub struct Root {
     dir: Dir,
     path: PathBuf,
+    /// Owners that cannot be set are left as they come out.
+    lenient: bool,
 }
 
 impl Root {
@@ -36,13 +38,19 @@ impl Root {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(CWD, path, flags, Mode::empty())
             .map_err(|error| LayerError::io("open the directory", path)(error.into()))?;
-        Ok(Root { dir: Dir::new(fd), path: path.to_path_buf() })
+        Ok(Root { dir: Dir::new(fd), path: path.to_path_buf(), lenient: false })
     }
 
     /// Opens a directory of this tree as a root of its own.
     pub fn subroot(&self, path: &Path) -> Result<Root, LayerError> {
         let dir = self.dir(path).map_err(LayerError::io("open the directory", path))?;
-        Ok(Root { dir, path: self.path.join(relative(path)) })
+        Ok(Root { dir, path: self.path.join(relative(path)), lenient: self.lenient })
+    }
+
+    /// The same root, in which owners that do not exist here are left as they come out: for a user
+    /// namespace that maps a single id.
+    pub fn leaving_owners(self, lenient: bool) -> Root {
+        Root { lenient, ..self }
     }
 
     /// The path that the root was opened by, for messages.
@@ -261,12 +269,37 @@ impl Root {
     pub fn set_owner(&self, path: &Path, uid: u32, gid: u32) -> Result<(), LayerError> {
         let (dir, name) =
             self.parent(path).map_err(LayerError::io("open the directory of", path))?;
-        dir.set_owner(&name, uid, gid).map_err(|source| LayerError::Owner {
-            path: path.to_path_buf(),
-            uid,
-            gid,
-            source,
-        })
+        self.owner_set(dir.set_owner(&name, uid, gid), path, uid, gid)
+    }
+
+    /// As [`Root::set_owner`] for a file of this tree that is open; `path` is for messages.
+    pub fn set_file_owner(
+        &self,
+        file: &File,
+        path: &Path,
+        uid: u32,
+        gid: u32,
+    ) -> Result<(), LayerError> {
+        self.owner_set(std::os::unix::fs::fchown(file, Some(uid), Some(gid)), path, uid, gid)
+    }
+
+    fn owner_set(
+        &self,
+        result: io::Result<()>,
+        path: &Path,
+        uid: u32,
+        gid: u32,
+    ) -> Result<(), LayerError> {
+        match result {
+            // The answer to an id that the user namespace does not map.
+            Err(source) if self.lenient && source.kind() == io::ErrorKind::InvalidInput => Ok(()),
+            result => result.map_err(|source| LayerError::Owner {
+                path: path.to_path_buf(),
+                uid,
+                gid,
+                source,
+            }),
+        }
     }
 
     /// Sets the permission bits (low 12); does nothing to a symbolic link.

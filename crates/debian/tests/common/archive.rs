@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use anyarch_debian::{Fetch, FetchError, Fetched, Request, Source};
 use anyarch_oci::Digest;
 
-use crate::testing::{Package, SigningKey, compress};
+use anyarch_testkit::debian::{Package, SigningKey, compress};
 
 /// When the archive's index is dated: 2024-01-01.
 pub(crate) const DATE: &str = "Mon, 01 Jan 2024 00:00:00 UTC";
