@@ -32,7 +32,6 @@ mod resolve;
 mod signature;
 mod solver;
 mod source;
-#[cfg(test)]
 mod universe;
 mod unpack;
 mod version;
