@@ -716,3 +716,7 @@ fn expose(word: &str) -> Result<Vec<String>, BuildError> {
     }
     Ok((first..=last).map(|port| format!("{port}/{protocol}")).collect())
 }
+
+#[cfg(test)]
+#[path = "stage_tests.rs"]
+mod tests;

@@ -1,0 +1,241 @@
+use std::collections::BTreeMap;
+
+use anyarch_oci::{ImageConfig, Platform};
+
+use super::*;
+use crate::graph::BuildGraph;
+
+/// Lowers a Dockerfile for linux/arm64 on linux/amd64; `python` is the one name known outside.
+fn try_lower(
+    text: &str,
+    args: &[(&str, &str)],
+    target: Option<&str>,
+) -> Result<(BuildGraph, Lowered), BuildError> {
+    let (dockerfile, diagnostics) = anyarch_dockerfile::parse(text);
+    assert!(diagnostics.iter().all(|diagnostic| !diagnostic.is_error()), "{diagnostics:?}");
+    let build_args: BTreeMap<String, String> =
+        args.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let (platform, build_platform) =
+        (Platform::new("linux", "arm64"), Platform::new("linux", "amd64"));
+    let input = Input {
+        file: "Dockerfile",
+        dockerfile: &dockerfile,
+        build_args: &build_args,
+        target,
+        platform: &platform,
+        build_platform: &build_platform,
+        context: 0,
+        part: "test",
+    };
+    let python = |name: &str, platform: &Platform| {
+        (name == "python").then(|| {
+            let mut config = ImageConfig::new(platform);
+            config.config.set_env("FROM_BASE", "yes");
+            config.config.cmd = Some(vec!["bash".to_owned()]);
+            Lowered { step: None, config, history: Vec::new() }
+        })
+    };
+    let mut graph = BuildGraph::default();
+    let lowered = super::lower(&mut graph, &input, &python)?;
+    Ok((graph, lowered))
+}
+
+fn lowered(text: &str) -> (BuildGraph, Lowered) {
+    try_lower(text, &[], None).unwrap()
+}
+
+/// The steps, one a line, as their JSON.
+fn steps(graph: &BuildGraph) -> Vec<serde_json::Value> {
+    graph.steps().iter().map(|step| serde_json::to_value(&step.op).unwrap()).collect()
+}
+
+fn env_of(graph: &BuildGraph, step: usize) -> BTreeMap<String, String> {
+    match &graph.steps()[step].op {
+        Op::Exec(op) => op.env.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn run_sees_env_and_the_arguments_declared_before_it() {
+    let (graph, _) =
+        lowered("FROM python\nENV A=1\nARG B=b$A\nRUN one\nARG LATER=x\nENV B=env\nRUN two\n");
+    let (one, two) = (env_of(&graph, 0), env_of(&graph, 1));
+    assert_eq!(
+        (one["A"].as_str(), one["B"].as_str(), one["FROM_BASE"].as_str()),
+        ("1", "b1", "yes")
+    );
+    assert!(!one.contains_key("LATER"));
+    assert_eq!((two["B"].as_str(), two["LATER"].as_str()), ("env", "x"), "ENV goes before ARG");
+}
+
+#[test]
+fn arguments_before_from_reach_stages_only_when_declared_again() {
+    let text = "ARG V=1\nARG BASE=python\nFROM $BASE\nRUN one\nARG V\nRUN two\n";
+    let (graph, _) = lowered(text);
+    assert!(!env_of(&graph, 0).contains_key("V"));
+    assert_eq!(env_of(&graph, 1)["V"], "1");
+    let (graph, _) = try_lower(text, &[("V", "2")], None).unwrap();
+    assert_eq!(env_of(&graph, 1)["V"], "2");
+}
+
+#[test]
+fn platform_arguments_are_set_for_every_build() {
+    let (graph, _) =
+        lowered("FROM python\nARG TARGETARCH\nARG BUILDPLATFORM\nARG TARGETVARIANT\nRUN x\n");
+    let env = env_of(&graph, 0);
+    assert_eq!(
+        (env["TARGETARCH"].as_str(), env["BUILDPLATFORM"].as_str()),
+        ("arm64", "linux/amd64")
+    );
+    assert_eq!(env["TARGETVARIANT"], "");
+}
+
+#[test]
+fn from_platform_chooses_the_machine_of_a_stage() {
+    let (graph, _) = lowered(
+        "FROM --platform=$BUILDPLATFORM python AS tool\nRUN make\nFROM python\nCOPY --from=tool /x /x\n",
+    );
+    let platforms: Vec<String> =
+        graph.steps().iter().map(|step| step.platform.to_string()).collect();
+    assert_eq!(platforms, ["linux/amd64", "linux/arm64"]);
+}
+
+#[test]
+fn only_needed_stages_become_steps_and_equal_ones_are_one() {
+    let text = "FROM python AS a\nRUN shared\nFROM python AS b\nRUN shared\nRUN only b\nFROM python AS unused\nRUN never\nFROM a\nCOPY --from=b /x /x\n";
+    let (graph, _) = lowered(text);
+    let names: Vec<&str> = graph.steps().iter().map(|step| step.info.name.as_str()).collect();
+    assert_eq!(names, ["RUN shared", "RUN only b", "COPY --from=b /x /x"]);
+    let (graph, _) = try_lower(text, &[], Some("unused")).unwrap();
+    assert_eq!(graph.steps().len(), 1);
+    let error = try_lower(text, &[], Some("nope")).unwrap_err();
+    assert!(error.hint.unwrap().contains("a, b, unused"));
+}
+
+#[test]
+fn shell_and_exec_forms_and_heredocs_become_argument_vectors() {
+    let (graph, _) = lowered(
+        "FROM python\nRUN echo $HOME\nRUN [\"echo\", \"$HOME\"]\nSHELL [\"/bin/bash\", \"-ec\"]\nRUN x\nRUN <<EOF\na\nb\nEOF\n",
+    );
+    let argv: Vec<serde_json::Value> = steps(&graph).iter().map(|op| op["argv"].clone()).collect();
+    assert_eq!(argv[0], serde_json::json!(["/bin/sh", "-c", "echo $HOME"]));
+    assert_eq!(argv[1], serde_json::json!(["echo", "$HOME"]));
+    assert_eq!(argv[2], serde_json::json!(["/bin/bash", "-ec", "x"]));
+    assert_eq!(argv[3], serde_json::json!(["/bin/bash", "-ec", "a\nb\n"]));
+}
+
+#[test]
+fn workdir_is_relative_to_the_one_before_and_becomes_a_directory() {
+    let (graph, tree) =
+        lowered("FROM python\nWORKDIR /a\nWORKDIR b/../c\nRUN x\nCOPY f .\nCOPY g h/\nCOPY i /j\n");
+    let steps = steps(&graph);
+    assert_eq!(steps[1]["path"], "/a/c");
+    assert_eq!(steps[2]["cwd"], "/a/c");
+    let destinations: Vec<&str> =
+        steps[3..].iter().map(|op| op["destination"].as_str().unwrap()).collect();
+    assert_eq!(destinations, ["/a/c/", "/a/c/h/", "/j"]);
+    assert_eq!(tree.config.config.working_dir, "/a/c");
+}
+
+#[test]
+fn configuration_instructions_leave_the_tree_alone() {
+    let (graph, tree) = lowered(concat!(
+        "FROM python\n",
+        "ENV A=1 B=\"two words\"\n",
+        "LABEL x=$A\n",
+        "EXPOSE 80 53/udp 8000-8001\n",
+        "VOLUME /data\n",
+        "USER ann:staff\n",
+        "STOPSIGNAL SIGINT\n",
+        "HEALTHCHECK --interval=5s --retries=2 CMD curl localhost\n",
+        "ENTRYPOINT [\"app\"]\n",
+    ));
+    assert!(graph.steps().is_empty());
+    let config = &tree.config.config;
+    assert_eq!(config.env("B"), Some("two words"));
+    assert_eq!(config.labels["x"], "1");
+    let ports: Vec<&str> = config.exposed_ports.keys().map(String::as_str).collect();
+    assert_eq!(ports, ["53/udp", "80/tcp", "8000/tcp", "8001/tcp"]);
+    assert!(config.volumes.contains_key("/data"));
+    assert_eq!(
+        (config.user.as_str(), config.stop_signal.as_deref()),
+        ("ann:staff", Some("SIGINT"))
+    );
+    let check = config.healthcheck.as_ref().unwrap();
+    assert_eq!((check.interval, check.retries), (Some(5_000_000_000), Some(2)));
+    assert_eq!(check.test, ["CMD-SHELL", "curl localhost"]);
+    assert_eq!(config.cmd, None, "ENTRYPOINT takes the inherited CMD away");
+    assert_eq!(tree.history.len(), 8);
+}
+
+#[test]
+fn cmd_of_the_same_stage_survives_entrypoint() {
+    let (_, tree) = lowered("FROM python\nCMD [\"serve\"]\nENTRYPOINT [\"app\"]\n");
+    assert_eq!(tree.config.config.cmd, Some(vec!["serve".to_owned()]));
+}
+
+#[test]
+fn scratch_has_a_path_and_no_steps() {
+    let (graph, tree) = lowered("FROM scratch\nENTRYPOINT [\"/app\"]\n");
+    assert!(graph.steps().is_empty() && tree.step.is_none());
+    assert_eq!(tree.config.config.env("PATH"), Some(DEFAULT_PATH));
+}
+
+#[test]
+fn copied_heredocs_are_expanded_unless_quoted() {
+    let (graph, _) = lowered("FROM python\nENV A=1\nCOPY <<one <<\"two\" /d/\n$A\none\n$A\ntwo\n");
+    assert_eq!(steps(&graph)[0]["inline"], serde_json::json!([["one", "1\n"], ["two", "$A\n"]]));
+}
+
+#[test]
+fn what_is_not_run_yet_is_refused_with_its_line() {
+    for (instruction, named) in [
+        ("RUN --mount=type=cache,target=/c x", "RUN --mount"),
+        ("RUN --security=insecure x", "RUN --security=insecure"),
+        ("COPY --link a /a", "COPY --link"),
+        ("COPY --parents a /a", "COPY --parents"),
+        ("COPY --exclude=b a /a", "COPY --exclude"),
+        ("ADD http://mirror.example/x /x", "ADD of a remote source"),
+        ("ONBUILD RUN x", "ONBUILD"),
+    ] {
+        let error = try_lower(&format!("FROM python\n{instruction}\n"), &[], None).unwrap_err();
+        assert!(error.message.contains(named), "{instruction}: {error}");
+        assert_eq!(error.origin.unwrap().line, 2);
+        assert_eq!(error.kind, crate::error::ErrorKind::Input);
+    }
+}
+
+#[test]
+fn names_that_mean_nothing_are_refused_with_their_line() {
+    for text in
+        ["FROM $UNSET\n", "FROM python\nCOPY --from=nowhere /a /a\n", "FROM python\nEXPOSE 99999\n"]
+    {
+        let error = try_lower(text, &[], None).unwrap_err();
+        assert_eq!(error.origin.unwrap().line, text.lines().count(), "{text}");
+        assert!(error.hint.is_some(), "{text}");
+    }
+}
+
+#[test]
+fn outside_names_are_those_of_needed_stages() {
+    let text = "FROM unused.example/x AS unused\nFROM python AS a\nFROM a\nCOPY --from=reg.example/tool:1 /x /x\nCOPY --from=a /y /y\n";
+    let (dockerfile, _) = anyarch_dockerfile::parse(text);
+    let platform = Platform::new("linux", "amd64");
+    let input = Input {
+        file: "Dockerfile",
+        dockerfile: &dockerfile,
+        build_args: &BTreeMap::new(),
+        target: None,
+        platform: &platform,
+        build_platform: &platform,
+        context: 0,
+        part: "test",
+    };
+    let names: Vec<(String, usize)> = outside_names(&input)
+        .unwrap()
+        .into_iter()
+        .map(|name| (name.name, name.origin.line))
+        .collect();
+    assert_eq!(names, [("python".to_owned(), 2), ("reg.example/tool:1".to_owned(), 4)]);
+}
