@@ -25,7 +25,8 @@ pub(crate) struct KeyParts {
     pub platform: String,
     /// Chain ID of the parent's tree; `None`: the empty tree.
     pub parent: Option<String>,
-    /// Latest time of any entry. Decides the layer's bytes, though not what is done.
+    /// How the tree becomes bytes. Not part of what is done, but of the result: without it, two
+    /// projects that share a store would get whichever bytes were cached first.
     pub layout: Layout,
 }
 
@@ -36,6 +37,8 @@ pub(crate) struct Layout {
     pub epoch: i64,
     /// Name of the compression.
     pub compression: String,
+    /// True where every file belongs to root, because no other id is mapped.
+    pub root_owns_all: bool,
 }
 
 impl KeyParts {
@@ -118,7 +121,7 @@ mod tests {
     }
 
     fn key(op: &Op, input: &str, parent: &Chain) -> Digest {
-        let layout = Layout { epoch: 0, compression: "gzip".to_owned() };
+        let layout = Layout { epoch: 0, compression: "gzip".to_owned(), root_owns_all: false };
         let platform = Platform::new("linux", "amd64");
         KeyParts::new(op, Some(input.to_owned()), &platform, parent, layout).unwrap().key().unwrap()
     }
@@ -143,7 +146,7 @@ mod tests {
         let store = Store::open(folder.path()).unwrap();
         let result = chain(b"layer");
         let op = copy(CopyFrom::Context(0));
-        let layout = Layout { epoch: 0, compression: "gzip".to_owned() };
+        let layout = Layout { epoch: 0, compression: "gzip".to_owned(), root_owns_all: false };
         let parts =
             KeyParts::new(&op, None, &Platform::new("linux", "amd64"), &Chain::default(), layout)
                 .unwrap();

@@ -38,7 +38,11 @@ impl Session<'_> {
     }
 
     pub(crate) fn layout(&self) -> Layout {
-        Layout { epoch: self.epoch, compression: "gzip".to_owned() }
+        Layout {
+            epoch: self.epoch,
+            compression: "gzip".to_owned(),
+            root_owns_all: self.engine.host.single_id,
+        }
     }
 
     /// A new path in this process's working folder.
