@@ -12,9 +12,9 @@ use anyarch_debian::{
     write_sources,
 };
 use anyarch_layer::Root;
+use anyarch_testkit::debian::{Entry, Package};
 use archive::{Archive, BASE, now};
 use common::Store;
-use anyarch_testkit::debian::{Entry, Package};
 
 fn solve(archive: &Archive, packages: &[&str]) -> Result<Resolution, DebianError> {
     resolve(&archive.request(packages), archive, &Store::new(), now(), &|_| {})

@@ -50,7 +50,7 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("hyper", &["registry"]),
     ("axum", &["registry", "testkit"]),
     ("tokio", &["http", "registry", "testkit"]),
-    ("pgp", &["debian"]),
+    ("pgp", &["debian", "testkit"]),
     ("clap", &["cli"]),
     ("indicatif", &["cli"]),
     ("anstream", &["cli"]),
