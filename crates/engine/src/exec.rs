@@ -108,7 +108,7 @@ impl Session<'_> {
             .lines()
             .find_map(|line| line.strip_prefix("VERSION_CODENAME="))?
             .trim_matches('"');
-        let sources = crate::base::machine_sources(&self.engine.host, suite).ok()?;
+        let sources = crate::sources::machine_sources(&self.engine.host, suite).ok()?;
         let mut list = String::new();
         for source in &sources {
             list.push_str(&format!(

@@ -31,6 +31,7 @@ mod resolve;
 mod smoke;
 mod snapshot;
 mod solve;
+mod sources;
 mod stage;
 mod trust;
 mod users;
@@ -42,6 +43,6 @@ pub use event::{Event, OnEvent, Origin, Outcome, StepId, StepInfo, Stream, Unit}
 pub use export::{Output, export};
 pub use host::Host;
 pub use image::BuiltImage;
-pub use local::StoreDestination;
+pub use local::StoreImages;
 pub use lock::{LockFile, LockedBase, LockedRequest};
 pub use publish::{PublishRequest, Published, PublishedTag, publish};

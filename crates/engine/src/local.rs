@@ -1,14 +1,63 @@
-//! The host store as a destination: publishing to the embedded registry.
+//! The host store as a place of images: a source of those built before, and the destination of
+//! publishing to the embedded registry, which serves the same store.
+
+use std::io::{Read, Seek, SeekFrom};
 
 use anyarch_oci::{
-    Descriptor, Digest, EndpointError, ImageDestination, OpenBlob, PushedBlob, RepositoryName, Tag,
+    Descriptor, Digest, EndpointError, ImageDestination, ImageSource, OpenBlob, PushedBlob,
+    Reference, RepositoryName, Tag,
 };
 use anyarch_store::{Store, StoreError};
 
-/// Publishes into a store, which the embedded registry serves.
-pub struct StoreDestination<'a>(pub &'a Store);
+/// The images of a store.
+pub struct StoreImages<'a>(pub &'a Store);
 
-impl ImageDestination for StoreDestination<'_> {
+impl StoreImages<'_> {
+    /// What a reference (its registry aside) points to; `None` where the store has none of that name.
+    pub(crate) fn find(&self, reference: &Reference) -> Result<Option<Descriptor>, StoreError> {
+        match (&reference.digest, &reference.tag) {
+            (Some(digest), _) => self.0.manifest(&reference.repository, digest),
+            (None, Some(tag)) => self.0.resolve(&reference.repository, tag),
+            (None, None) => self.0.resolve(&reference.repository, &Tag::latest()),
+        }
+    }
+}
+
+impl ImageSource for StoreImages<'_> {
+    fn manifest(&self, reference: &Reference) -> Result<(Descriptor, Vec<u8>), EndpointError> {
+        let read = || match self.find(reference)? {
+            Some(found) => self.0.read_blob(&found.digest).map(|bytes| Some((found, bytes))),
+            None => Ok(None),
+        };
+        match read() {
+            Ok(Some(found)) => Ok(found),
+            Ok(None) => Err(missing(format!("{reference} is not in the host store"))),
+            Err(error) => {
+                Err(failed(format!("failed to read {reference} from the host store"), error))
+            }
+        }
+    }
+
+    fn blob(
+        &self,
+        reference: &Reference,
+        blob: &Descriptor,
+        offset: u64,
+    ) -> Result<Box<dyn Read + Send>, EndpointError> {
+        let what = || format!("failed to read {} of {reference} from the host store", blob.digest);
+        let found = self.0.blob(&blob.digest).map_err(|error| failed(what(), error))?;
+        let mut file = found.ok_or_else(|| missing(what()))?.file;
+        file.seek(SeekFrom::Start(offset)).map_err(|source| {
+            failed(
+                what(),
+                StoreError::Io { operation: "read", path: self.0.blob_path(&blob.digest), source },
+            )
+        })?;
+        Ok(Box::new(file))
+    }
+}
+
+impl ImageDestination for StoreImages<'_> {
     fn push_blob(
         &self,
         repository: &RepositoryName,
@@ -74,4 +123,8 @@ impl ImageDestination for StoreDestination<'_> {
 
 fn failed(message: String, error: StoreError) -> EndpointError {
     EndpointError { message, hint: error.hint(), not_found: false, source: Some(Box::new(error)) }
+}
+
+fn missing(message: String) -> EndpointError {
+    EndpointError { message, hint: None, not_found: true, source: None }
 }

@@ -16,6 +16,7 @@ use crate::context::BuildContext;
 use crate::engine::Session;
 use crate::error::{BuildError, Context};
 use crate::event::{Event, Origin};
+use crate::local::StoreImages;
 use crate::lock::LockFile;
 use crate::op::{HashedDescriptor, ImageOp};
 use crate::stage::{Input, OutsideName, outside_names};
@@ -170,8 +171,9 @@ impl Session<'_> {
         let reference: Reference = name
             .parse()
             .map_err(|error| BuildError::input(what()).because(error).hint(known_bases(plan)))?;
-        let local = LocalImages(self.engine);
-        let in_store = reference.registry.is_none() && local.has(&reference)?;
+        let local = StoreImages(self.store());
+        let in_store =
+            reference.registry.is_none() && local.find(&reference).context(what)?.is_some();
         let source: &dyn anyarch_oci::ImageSource = match (in_store, &reference.registry) {
             (true, _) => &local,
             (false, Some(_)) => &*self.engine.images,
@@ -320,83 +322,5 @@ fn open_context(folder: &Path, ignore: Option<&Path>) -> Result<BuildContext, Bu
                 .context(|| format!("failed to read {}", path.display()))?;
             BuildContext::open(folder, Some((&path.display().to_string(), &text)))
         }
-    }
-}
-
-/// Images of the host store, as a source.
-pub(crate) struct LocalImages<'a>(pub(crate) &'a crate::engine::Engine);
-
-impl LocalImages<'_> {
-    fn has(&self, reference: &Reference) -> Result<bool, BuildError> {
-        let found = match (&reference.digest, &reference.tag) {
-            (Some(digest), _) => {
-                self.0.store.manifest(&reference.repository, digest).map(|found| found.is_some())
-            }
-            (None, tag) => {
-                let tag = tag.clone().unwrap_or_else(anyarch_oci::Tag::latest);
-                self.0.store.resolve(&reference.repository, &tag).map(|found| found.is_some())
-            }
-        };
-        found.context(|| format!("failed to look up {reference}"))
-    }
-}
-
-impl anyarch_oci::ImageSource for LocalImages<'_> {
-    fn manifest(
-        &self,
-        reference: &Reference,
-    ) -> Result<(anyarch_oci::Descriptor, Vec<u8>), anyarch_oci::EndpointError> {
-        let store = &self.0.store;
-        let read =
-            || -> Result<Option<(anyarch_oci::Descriptor, Vec<u8>)>, anyarch_store::StoreError> {
-                let found = match (&reference.digest, &reference.tag) {
-                    (Some(digest), _) => store.manifest(&reference.repository, digest)?,
-                    (None, tag) => store.resolve(
-                        &reference.repository,
-                        &tag.clone().unwrap_or_else(anyarch_oci::Tag::latest),
-                    )?,
-                };
-                found.map(|found| Ok((found.clone(), store.read_blob(&found.digest)?))).transpose()
-            };
-        match read() {
-            Ok(Some(found)) => Ok(found),
-            Ok(None) => {
-                Err(missing(format!("{reference} is not in the host store"), None::<io::Error>))
-            }
-            Err(error) => {
-                Err(missing(format!("failed to read {reference} from the host store"), Some(error)))
-            }
-        }
-    }
-
-    fn blob(
-        &self,
-        reference: &Reference,
-        blob: &anyarch_oci::Descriptor,
-        offset: u64,
-    ) -> Result<Box<dyn io::Read + Send>, anyarch_oci::EndpointError> {
-        use std::io::Seek;
-        let failed =
-            || format!("failed to read {} of {reference} from the host store", blob.digest);
-        match self.0.store.blob(&blob.digest) {
-            Ok(Some(mut found)) => match found.file.seek(io::SeekFrom::Start(offset)) {
-                Ok(_) => Ok(Box::new(found.file)),
-                Err(error) => Err(missing(failed(), Some(error))),
-            },
-            Ok(None) => Err(missing(failed(), None::<io::Error>)),
-            Err(error) => Err(missing(failed(), Some(error))),
-        }
-    }
-}
-
-fn missing<E: std::error::Error + Send + Sync + 'static>(
-    message: String,
-    source: Option<E>,
-) -> anyarch_oci::EndpointError {
-    anyarch_oci::EndpointError {
-        message,
-        hint: None,
-        not_found: source.is_none(),
-        source: source.map(|source| Box::new(source) as Box<_>),
     }
 }

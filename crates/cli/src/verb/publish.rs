@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyarch_engine::{PublishRequest, Published, StoreDestination, publish};
+use anyarch_engine::{PublishRequest, Published, StoreImages, publish};
 use anyarch_oci::{ImageDestination, Reference, RepositoryName};
 use anyarch_plan::publish::{PublishPlan, select};
 use anyarch_plan::{Plan, Selection};
@@ -77,7 +77,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<(), Failure> {
     let mut workshop = Workshop::open(global, &args.steps)?;
     let store = workshop.engine.store.clone();
     let destination: Box<dyn ImageDestination + '_> = match &place {
-        Place::Embedded(_) => Box::new(StoreDestination(&store)),
+        Place::Embedded(_) => Box::new(StoreImages(&store)),
         Place::Remote(registry, _) => {
             let client =
                 Arc::new(RegistryClient::new(host::client(workshop.report.warner())?, Anonymous));

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use anyarch_oci::{ImageConfig, Platform};
 
 use super::*;
-use crate::graph::BuildGraph;
+use crate::op::Op;
 
 /// Lowers a Dockerfile for linux/arm64 on linux/amd64; `python` is the one name known outside.
 fn try_lower(

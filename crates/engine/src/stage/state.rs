@@ -1,301 +1,24 @@
-//! Lowers the stages of one Dockerfile into steps and an image configuration.
-//!
-//! Pure: names are already resolved (`Bases`), no file is read. What the language allows but this
-//! version does not run is an error that names the line.
+//! One stage: applies its instructions to a tree and its configuration.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use anyarch_dockerfile::{
-    Add, Command, Copy, Dockerfile, Healthcheck, Instruction, Kind, Lexer, Network, Run, Security,
-    Stage,
+    Add, Command, Copy, Healthcheck, Instruction, Kind, Lexer, Network, Run, Security,
 };
-use anyarch_oci::{
-    ContainerConfig, Empty, Healthcheck as HealthConfig, History, ImageConfig, Platform,
-};
+use anyarch_oci::{ContainerConfig, Empty, Healthcheck as HealthConfig, Platform};
 
+use super::reader::Reader;
+use super::{Bases, DEFAULT_PATH, HistoryItem, Lowered, absolute, unknown_name};
 use crate::error::BuildError;
 use crate::event::{Origin, StepId};
 use crate::graph::BuildGraph;
 use crate::op::{CopyFrom, CopyOp, ExecOp, Op};
 
-/// The search path where an image sets none, as in every container tool.
-pub(crate) const DEFAULT_PATH: &str =
-    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// A tree and what its image would say about itself.
-#[derive(Clone, Debug)]
-pub(crate) struct Lowered {
-    /// The step that leaves the tree; `None`: the empty tree.
-    pub step: Option<StepId>,
-    /// Configuration so far; layers and history are filled in when the steps have run.
-    pub config: ImageConfig,
-    /// How it came about, oldest first.
-    pub history: Vec<HistoryItem>,
-}
-
-/// One entry of an image's history.
-#[derive(Clone, Debug)]
-pub(crate) enum HistoryItem {
-    /// Taken over from an image that was pulled.
-    Inherited(History),
-    /// An instruction of ours, with the step it became; `None`: it only changed the configuration.
-    Ours {
-        /// The instruction.
-        created_by: String,
-        /// Its step.
-        step: Option<StepId>,
-    },
-}
-
-impl Lowered {
-    /// The empty tree for a platform (`FROM scratch`).
-    pub(crate) fn scratch(platform: &Platform) -> Lowered {
-        let mut config = ImageConfig::new(platform);
-        config.config.set_env("PATH", DEFAULT_PATH);
-        config.config.working_dir = "/".to_owned();
-        Lowered { step: None, config, history: Vec::new() }
-    }
-}
-
-/// Finds what a `FROM` or `--from` names, when it is neither a stage nor `scratch`.
-pub(crate) type Bases<'a> = &'a dyn Fn(&str, &Platform) -> Option<Lowered>;
-
-/// One Dockerfile and all that decides how it is read.
-pub(crate) struct Input<'a> {
-    /// Its name, for messages.
-    pub file: &'a str,
-    /// Its content.
-    pub dockerfile: &'a Dockerfile,
-    /// Values for ARG.
-    pub build_args: &'a BTreeMap<String, String>,
-    /// Stage to build; the last where `None`.
-    pub target: Option<&'a str>,
-    /// What the image is for.
-    pub platform: &'a Platform,
-    /// What the machine is.
-    pub build_platform: &'a Platform,
-    /// Number of the build context.
-    pub context: usize,
-    /// For people: what the steps belong to.
-    pub part: &'a str,
-}
-
-/// A name that a Dockerfile takes from outside: an image, a base of the plan, another tier.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct OutsideName {
-    /// The name after expansion.
-    pub name: String,
-    /// The platform wanted.
-    pub platform: Platform,
-    /// Where it is named.
-    pub origin: Origin,
-}
-
-/// Everything that the needed stages take from outside, in order of appearance.
-pub(crate) fn outside_names(input: &Input<'_>) -> Result<Vec<OutsideName>, BuildError> {
-    let reader = Reader::new(input)?;
-    let mut names = Vec::new();
-    for at in reader.needed()? {
-        let stage = &input.dockerfile.stages[at];
-        let (base, platform) = reader.from(stage)?;
-        if base != "scratch" && reader.stage_before(&base, at).is_none() {
-            names.push(OutsideName {
-                name: base,
-                platform,
-                origin: reader.origin(stage.span.lines.start()),
-            });
-        }
-        for instruction in &stage.instructions {
-            let Some(from) = copies_from(instruction) else { continue };
-            if reader.stage_before(from, at).is_none() {
-                let origin = reader.origin(instruction.span.lines.start());
-                names.push(OutsideName {
-                    name: from.to_owned(),
-                    platform: input.platform.clone(),
-                    origin,
-                });
-            }
-        }
-    }
-    Ok(names)
-}
-
-/// Adds the steps of the target stage, and of the stages it needs, to the graph.
-pub(crate) fn lower(
-    graph: &mut BuildGraph,
-    input: &Input<'_>,
-    bases: Bases<'_>,
-) -> Result<Lowered, BuildError> {
-    let reader = Reader::new(input)?;
-    let mut done: BTreeMap<usize, Lowered> = BTreeMap::new();
-    let mut last = None;
-    for at in reader.needed()? {
-        let stage = &input.dockerfile.stages[at];
-        let (base, platform) = reader.from(stage)?;
-        let origin = reader.origin(stage.span.lines.start());
-        let found = match reader.stage_before(&base, at) {
-            Some(earlier) => done.get(&earlier).cloned(),
-            None if base == "scratch" => Some(Lowered::scratch(&platform)),
-            None => bases(&base, &platform),
-        };
-        let tree = found.ok_or_else(|| unknown_name(&base).at(Some(&origin)))?;
-        if let Some(trigger) = tree.config.config.on_build.first() {
-            return Err(BuildError::input(format!(
-                "{base} has an ONBUILD trigger (`{trigger}`), which is not run yet"
-            ))
-            .hint(
-                "build from an image without ONBUILD, or write its instructions into this file"
-                    .to_owned(),
-            )
-            .at(Some(&origin)));
-        }
-        let mut state = State::new(graph, &reader, tree, platform, at);
-        for instruction in &stage.instructions {
-            let origin = reader.origin(instruction.span.lines.start());
-            state
-                .apply(instruction, &origin, &done, bases)
-                .map_err(|error| error.at(Some(&origin)))?;
-        }
-        let lowered = state.tree;
-        done.insert(at, lowered.clone());
-        last = Some(lowered);
-    }
-    last.ok_or_else(|| BuildError::input(format!("{} has no stage", input.file)))
-}
-
-fn unknown_name(name: &str) -> BuildError {
-    BuildError::input(format!("nothing is known under the name `{name}`"))
-        .hint("name a stage above, a [base] of the plan, or an image reference".to_owned())
-}
-
-/// The expanded value of `--from`. Variables are not allowed in it, as in BuildKit.
-fn copies_from(instruction: &Instruction) -> Option<&str> {
-    match &instruction.kind {
-        Kind::Copy(copy) => copy.from.as_ref().map(|from| from.as_str()),
-        _ => None,
-    }
-}
-
-/// What the whole file has in common: arguments before the first FROM, stage names.
-struct Reader<'a> {
-    input: &'a Input<'a>,
-    lexer: Lexer,
-    /// Platform arguments and the ARGs before the first FROM, with their values.
-    globals: BTreeMap<String, String>,
-}
-
-impl<'a> Reader<'a> {
-    fn new(input: &'a Input<'a>) -> Result<Reader<'a>, BuildError> {
-        let lexer = Lexer::new(input.dockerfile.directives.escape);
-        let mut reader = Reader { input, lexer, globals: platform_args(input) };
-        for instruction in &input.dockerfile.meta_args {
-            let Kind::Arg(definitions) = &instruction.kind else { continue };
-            let origin = reader.origin(instruction.span.lines.start());
-            for definition in definitions {
-                let value = match (input.build_args.get(&definition.name), &definition.default) {
-                    (Some(given), _) => given.clone(),
-                    (None, Some(default)) => {
-                        reader.expand_global(default).map_err(|error| error.at(Some(&origin)))?
-                    }
-                    (None, None) => continue,
-                };
-                reader.globals.insert(definition.name.clone(), value);
-            }
-        }
-        Ok(reader)
-    }
-
-    fn origin(&self, line: &usize) -> Origin {
-        Origin { file: self.input.file.to_owned(), line: *line }
-    }
-
-    fn expand_global(&self, word: &str) -> Result<String, BuildError> {
-        self.lexer
-            .expand(word, &mut |name| self.globals.get(name).cloned())
-            .map_err(|error| BuildError::input(format!("failed to expand `{word}`")).because(error))
-    }
-
-    /// Name and platform of a stage's base.
-    fn from(&self, stage: &Stage) -> Result<(String, Platform), BuildError> {
-        let origin = self.origin(stage.span.lines.start());
-        let read = || {
-            let base = self.expand_global(&stage.base)?;
-            if base.is_empty() {
-                return Err(BuildError::input(format!(
-                    "FROM {} names nothing: the variable is empty",
-                    stage.base
-                ))
-                .hint("give the ARG a default, or pass it with --build-arg".to_owned()));
-            }
-            let platform = match &stage.platform {
-                None => self.input.platform.clone(),
-                Some(text) => self.expand_global(text)?.parse().map_err(|error| {
-                    BuildError::input("FROM has a bad --platform").because(error)
-                })?,
-            };
-            Ok((base, platform))
-        };
-        read().map_err(|error: BuildError| error.at(Some(&origin)))
-    }
-
-    /// The stage that a name or number means, seen from stage `at`.
-    fn stage_before(&self, name: &str, at: usize) -> Option<usize> {
-        let stages = &self.input.dockerfile.stages[..at];
-        let named =
-            |stage: &Stage| stage.name.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(name));
-        stages.iter().rposition(named).or_else(|| name.parse().ok().filter(|number| *number < at))
-    }
-
-    /// The stages that the target needs, in file order.
-    fn needed(&self) -> Result<Vec<usize>, BuildError> {
-        let stages = &self.input.dockerfile.stages;
-        let target = match self.input.target {
-            None => stages.len().checked_sub(1),
-            Some(name) => self.stage_before(name, stages.len()),
-        };
-        let target = target.ok_or_else(|| match self.input.target {
-            Some(name) => {
-                let names: Vec<&str> =
-                    stages.iter().filter_map(|stage| stage.name.as_deref()).collect();
-                BuildError::input(format!("{} has no stage `{name}`", self.input.file))
-                    .hint(format!("its stages are: {}", names.join(", ")))
-            }
-            None => BuildError::input(format!("{} has no stage", self.input.file)),
-        })?;
-        let mut needed = std::collections::BTreeSet::new();
-        let mut open = vec![target];
-        while let Some(at) = open.pop() {
-            if !needed.insert(at) {
-                continue;
-            }
-            let (base, _) = self.from(&stages[at])?;
-            open.extend(self.stage_before(&base, at));
-            let froms = stages[at].instructions.iter().filter_map(copies_from);
-            open.extend(froms.filter_map(|from| self.stage_before(from, at)));
-        }
-        Ok(needed.into_iter().collect())
-    }
-}
-
-/// The automatic platform arguments (Dockerfile reference, "Automatic platform ARGs").
-fn platform_args(input: &Input<'_>) -> BTreeMap<String, String> {
-    let mut args = BTreeMap::new();
-    for (prefix, platform) in [("TARGET", input.platform), ("BUILD", input.build_platform)] {
-        args.insert(format!("{prefix}PLATFORM"), platform.to_string());
-        args.insert(format!("{prefix}OS"), platform.os.clone());
-        args.insert(format!("{prefix}ARCH"), platform.architecture.clone());
-        args.insert(format!("{prefix}VARIANT"), platform.variant.clone().unwrap_or_default());
-    }
-    args.insert("TARGETSTAGE".to_owned(), input.target.unwrap_or("default").to_owned());
-    args
-}
-
 /// A stage while its instructions are applied.
-struct State<'a> {
+pub(super) struct State<'a> {
     graph: &'a mut BuildGraph,
     reader: &'a Reader<'a>,
-    tree: Lowered,
+    pub(super) tree: Lowered,
     platform: Platform,
     at: usize,
     /// Build arguments in scope, in order of declaration.
@@ -304,7 +27,7 @@ struct State<'a> {
 }
 
 impl<'a> State<'a> {
-    fn new(
+    pub(super) fn new(
         graph: &'a mut BuildGraph,
         reader: &'a Reader<'a>,
         mut tree: Lowered,
@@ -342,7 +65,7 @@ impl<'a> State<'a> {
             .map_err(|error| BuildError::input(format!("failed to expand `{word}`")).because(error))
     }
 
-    fn apply(
+    pub(super) fn apply(
         &mut self,
         instruction: &Instruction,
         origin: &Origin,
@@ -681,22 +404,6 @@ fn is_remote(source: &str) -> bool {
         .any(|prefix| source.starts_with(prefix))
 }
 
-/// Joins a path to a working directory and removes `.`, `..` and doubled slashes.
-pub(crate) fn absolute(base: &str, path: &str) -> String {
-    let joined = Path::new(if base.is_empty() { "/" } else { base }).join(path);
-    let mut parts: Vec<&str> = Vec::new();
-    for part in joined.to_str().unwrap_or("/").split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop();
-            }
-            part => parts.push(part),
-        }
-    }
-    format!("/{}", parts.join("/"))
-}
-
 /// Ports of one EXPOSE word: `80`, `53/udp`, `8000-8003/tcp`.
 fn expose(word: &str) -> Result<Vec<String>, BuildError> {
     let bad = || {
@@ -716,7 +423,3 @@ fn expose(word: &str) -> Result<Vec<String>, BuildError> {
     }
     Ok((first..=last).map(|port| format!("{port}/{protocol}")).collect())
 }
-
-#[cfg(test)]
-#[path = "stage_tests.rs"]
-mod tests;

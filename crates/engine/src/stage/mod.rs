@@ -1,0 +1,196 @@
+//! Lowers the stages of one Dockerfile into steps and an image configuration.
+//!
+//! Pure: names are already resolved (`Bases`), no file is read. What the language allows but this
+//! version does not run is an error that names the line.
+
+mod reader;
+mod state;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyarch_dockerfile::{Dockerfile, Instruction, Kind};
+use anyarch_oci::{History, ImageConfig, Platform};
+
+use self::reader::Reader;
+use self::state::State;
+use crate::error::BuildError;
+use crate::event::{Origin, StepId};
+use crate::graph::BuildGraph;
+
+/// The search path where an image sets none, as in every container tool.
+pub(crate) const DEFAULT_PATH: &str =
+    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// A tree and what its image would say about itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Lowered {
+    /// The step that leaves the tree; `None`: the empty tree.
+    pub step: Option<StepId>,
+    /// Configuration so far; layers and history are filled in when the steps have run.
+    pub config: ImageConfig,
+    /// How it came about, oldest first.
+    pub history: Vec<HistoryItem>,
+}
+
+/// One entry of an image's history.
+#[derive(Clone, Debug)]
+pub(crate) enum HistoryItem {
+    /// Taken over from an image that was pulled.
+    Inherited(History),
+    /// An instruction of ours, with the step it became; `None`: it only changed the configuration.
+    Ours {
+        /// The instruction.
+        created_by: String,
+        /// Its step.
+        step: Option<StepId>,
+    },
+}
+
+impl Lowered {
+    /// The empty tree for a platform (`FROM scratch`).
+    pub(crate) fn scratch(platform: &Platform) -> Lowered {
+        let mut config = ImageConfig::new(platform);
+        config.config.set_env("PATH", DEFAULT_PATH);
+        config.config.working_dir = "/".to_owned();
+        Lowered { step: None, config, history: Vec::new() }
+    }
+}
+
+/// Finds what a `FROM` or `--from` names, when it is neither a stage nor `scratch`.
+pub(crate) type Bases<'a> = &'a dyn Fn(&str, &Platform) -> Option<Lowered>;
+
+/// One Dockerfile and all that decides how it is read.
+pub(crate) struct Input<'a> {
+    /// Its name, for messages.
+    pub file: &'a str,
+    /// Its content.
+    pub dockerfile: &'a Dockerfile,
+    /// Values for ARG.
+    pub build_args: &'a BTreeMap<String, String>,
+    /// Stage to build; the last where `None`.
+    pub target: Option<&'a str>,
+    /// What the image is for.
+    pub platform: &'a Platform,
+    /// What the machine is.
+    pub build_platform: &'a Platform,
+    /// Number of the build context.
+    pub context: usize,
+    /// For people: what the steps belong to.
+    pub part: &'a str,
+}
+
+/// A name that a Dockerfile takes from outside: an image, a base of the plan, another tier.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct OutsideName {
+    /// The name after expansion.
+    pub name: String,
+    /// The platform wanted.
+    pub platform: Platform,
+    /// Where it is named.
+    pub origin: Origin,
+}
+
+/// Everything that the needed stages take from outside, in order of appearance.
+pub(crate) fn outside_names(input: &Input<'_>) -> Result<Vec<OutsideName>, BuildError> {
+    let reader = Reader::new(input)?;
+    let mut names = Vec::new();
+    for at in reader.needed()? {
+        let stage = &input.dockerfile.stages[at];
+        let (base, platform) = reader.from(stage)?;
+        if base != "scratch" && reader.stage_before(&base, at).is_none() {
+            names.push(OutsideName {
+                name: base,
+                platform,
+                origin: reader.origin(stage.span.lines.start()),
+            });
+        }
+        for instruction in &stage.instructions {
+            let Some(from) = copies_from(instruction) else { continue };
+            if reader.stage_before(from, at).is_none() {
+                let origin = reader.origin(instruction.span.lines.start());
+                names.push(OutsideName {
+                    name: from.to_owned(),
+                    platform: input.platform.clone(),
+                    origin,
+                });
+            }
+        }
+    }
+    Ok(names)
+}
+
+/// Adds the steps of the target stage, and of the stages it needs, to the graph.
+pub(crate) fn lower(
+    graph: &mut BuildGraph,
+    input: &Input<'_>,
+    bases: Bases<'_>,
+) -> Result<Lowered, BuildError> {
+    let reader = Reader::new(input)?;
+    let mut done: BTreeMap<usize, Lowered> = BTreeMap::new();
+    let mut last = None;
+    for at in reader.needed()? {
+        let stage = &input.dockerfile.stages[at];
+        let (base, platform) = reader.from(stage)?;
+        let origin = reader.origin(stage.span.lines.start());
+        let found = match reader.stage_before(&base, at) {
+            Some(earlier) => done.get(&earlier).cloned(),
+            None if base == "scratch" => Some(Lowered::scratch(&platform)),
+            None => bases(&base, &platform),
+        };
+        let tree = found.ok_or_else(|| unknown_name(&base).at(Some(&origin)))?;
+        if let Some(trigger) = tree.config.config.on_build.first() {
+            return Err(BuildError::input(format!(
+                "{base} has an ONBUILD trigger (`{trigger}`), which is not run yet"
+            ))
+            .hint(
+                "build from an image without ONBUILD, or write its instructions into this file"
+                    .to_owned(),
+            )
+            .at(Some(&origin)));
+        }
+        let mut state = State::new(graph, &reader, tree, platform, at);
+        for instruction in &stage.instructions {
+            let origin = reader.origin(instruction.span.lines.start());
+            state
+                .apply(instruction, &origin, &done, bases)
+                .map_err(|error| error.at(Some(&origin)))?;
+        }
+        let lowered = state.tree;
+        done.insert(at, lowered.clone());
+        last = Some(lowered);
+    }
+    last.ok_or_else(|| BuildError::input(format!("{} has no stage", input.file)))
+}
+
+fn unknown_name(name: &str) -> BuildError {
+    BuildError::input(format!("nothing is known under the name `{name}`"))
+        .hint("name a stage above, a [base] of the plan, or an image reference".to_owned())
+}
+
+/// The expanded value of `--from`. Variables are not allowed in it, as in BuildKit.
+fn copies_from(instruction: &Instruction) -> Option<&str> {
+    match &instruction.kind {
+        Kind::Copy(copy) => copy.from.as_ref().map(|from| from.as_str()),
+        _ => None,
+    }
+}
+
+/// Joins a path to a working directory and removes `.`, `..` and doubled slashes.
+pub(crate) fn absolute(base: &str, path: &str) -> String {
+    let joined = Path::new(if base.is_empty() { "/" } else { base }).join(path);
+    let mut parts: Vec<&str> = Vec::new();
+    for part in joined.to_str().unwrap_or("/").split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    format!("/{}", parts.join("/"))
+}
+
+#[cfg(test)]
+mod tests;
