@@ -45,6 +45,8 @@ pub(crate) fn host(ca: &Ca, single_id: bool) -> Result<Host, Failure> {
         resolv_conf: resolv_conf(Path::new("/")),
         apt_sources: apt_sources(Path::new("/etc/apt")),
         debian_mirror: variable("ANYARCH_DEBIAN_MIRROR"),
+        // Without it every snapshot that is not on disk is made again in the next run.
+        boot_id: fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default(),
         cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         single_id,
     })

@@ -10,7 +10,8 @@ use anyarch_oci::{Digest, Hasher};
 
 use crate::error::DebianError;
 
-/// Fetches a URL. Implementations follow redirects and bring their own time limits.
+/// Fetches a URL. Implementations follow redirects and bring their own time limits; they also repeat
+/// requests that may succeed the next time, so that here only bodies that end early are taken up again.
 pub trait Fetch: Sync {
     /// The body of `url` from byte `offset` on. A server without ranges may answer from 0; [`Fetched::offset`]
     /// says which it was.
@@ -68,10 +69,7 @@ pub(crate) fn fetch_small(
     loop {
         match fetch.get(url, 0) {
             Err(FetchError::NotFound) => return Err(DebianError::NotFound { url: url.to_owned() }),
-            Err(source) if attempt + 1 >= ATTEMPTS => {
-                return Err(DebianError::Fetch { url: url.to_owned(), source });
-            }
-            Err(_) => {}
+            Err(source) => return Err(DebianError::Fetch { url: url.to_owned(), source }),
             Ok(fetched) => {
                 let expected = fetched.length;
                 bytes.clear();
@@ -118,7 +116,7 @@ pub(crate) fn fetch_verified(
         let before = done;
         let cause = match fetch.get(url, done) {
             Err(FetchError::NotFound) => return Err(DebianError::NotFound { url: url.to_owned() }),
-            Err(source) => Failure::Fetch(source),
+            Err(source) => return Err(DebianError::Fetch { url: url.to_owned(), source }),
             Ok(mut fetched) => {
                 let mut skip = done.saturating_sub(fetched.offset);
                 if fetched.offset > done {

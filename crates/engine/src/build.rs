@@ -41,11 +41,13 @@ pub fn build(
     cancel: &Cancel,
 ) -> Result<Vec<BuiltImage>, BuildError> {
     let BuildRequest { plan, directory, selections, lock } = request;
-    let session = Session { engine, on, cancel, epoch: plan.project.source_date_epoch };
+    let session = Session::new(engine, plan.project.source_date_epoch, on, cancel);
     let resolved = session.resolve(plan, directory, selections, lock)?;
     let (graph, tiers) = graph(&resolved, &engine.platform())?;
     on(Event::Graph { steps: graph.steps().iter().map(|step| step.info.clone()).collect() });
-    let solved = session.solve(&graph, &resolved)?;
+    let solved = session.solve(&graph, &resolved);
+    session.sync()?;
+    let solved = solved?;
     let mut images = session.images(plan, &resolved, &graph, &tiers, &solved, selections)?;
     session.tag(plan, &mut images)?;
     Ok(images)
@@ -59,7 +61,7 @@ pub fn lock(
     cancel: &Cancel,
 ) -> Result<(), BuildError> {
     let BuildRequest { plan, directory, selections, lock } = request;
-    let session = Session { engine, on, cancel, epoch: plan.project.source_date_epoch };
+    let session = Session::new(engine, plan.project.source_date_epoch, on, cancel);
     session.resolve(plan, directory, selections, lock).map(drop)
 }
 

@@ -1,6 +1,7 @@
 //! The engine: what every build shares. Store, machine, and the ways to packages and images.
 
 use std::path::PathBuf;
+use std::sync::Mutex;
 
 use anyarch_debian::Fetch;
 use anyarch_oci::{ImageSource, Platform};
@@ -30,6 +31,19 @@ pub(crate) struct Session<'a> {
     pub(crate) cancel: &'a Cancel,
     /// Latest time of any file, seconds since 1970.
     pub(crate) epoch: i64,
+    /// Snapshots made by this build that are not known to be on disk.
+    pub(crate) unsynced: Mutex<Vec<PathBuf>>,
+}
+
+impl<'a> Session<'a> {
+    pub(crate) fn new(
+        engine: &'a Engine,
+        epoch: i64,
+        on: OnEvent<'a>,
+        cancel: &'a Cancel,
+    ) -> Session<'a> {
+        Session { engine, on, cancel, epoch, unsynced: Mutex::default() }
+    }
 }
 
 impl Session<'_> {

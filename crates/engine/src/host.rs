@@ -16,6 +16,8 @@ pub struct Host {
     pub apt_sources: Vec<(String, String)>,
     /// A Debian mirror that goes before the machine's apt sources.
     pub debian_mirror: Option<String>,
+    /// What identifies this boot of the machine: after a crash, what was not on disk is not trusted.
+    pub boot_id: String,
     /// How many steps may run at once, and threads may compress.
     pub cores: usize,
     /// True where only one user id is mapped, so that files cannot have other owners.

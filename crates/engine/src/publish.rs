@@ -87,7 +87,7 @@ pub fn publish(
     let selections: Vec<Selection> = publish.images.iter().map(|image| image.selection).collect();
     let images =
         build(engine, BuildRequest { plan, directory, selections: &selections, lock }, on, cancel)?;
-    let session = Session { engine, on, cancel, epoch: plan.project.source_date_epoch };
+    let session = Session::new(engine, plan.project.source_date_epoch, on, cancel);
     for image in &images {
         let member = &plan.members[image.selection.member];
         if image.selection.tier + 1 == member.tiers.len()

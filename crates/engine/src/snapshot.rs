@@ -2,10 +2,12 @@
 //!
 //! `snapshots/HEX/` is what overlayfs takes as one lower directory; a tree is the stack of the
 //! snapshots of its chain. A snapshot appears by rename, complete, and can always be made again
-//! from its layer.
+//! from its layer. `snapshots/HEX.boot` names the boot in which an unsynced one was made: after a
+//! crash of the machine it is not trusted, but unpacked again.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 
 use anyarch_layer::{ApplyOptions, Compression, LayerOptions, Root, apply_layer, write_layer};
 use anyarch_oci::{ChainId, Descriptor};
@@ -44,10 +46,36 @@ impl Session<'_> {
         self.store().root().join("snapshots").join(&chain.0.hex()[..40])
     }
 
+    /// Whether a snapshot is there and not a victim of a crash.
+    fn is_sound(&self, place: &Path) -> bool {
+        let other_boot = |boot: String| boot != self.engine.host.boot_id;
+        place.is_dir() && !fs::read_to_string(place.with_extension("boot")).is_ok_and(other_boot)
+    }
+
+    /// Puts the snapshots that this build made on disk, so that they are trusted after a crash.
+    pub(crate) fn sync(&self) -> Result<(), BuildError> {
+        let what = || "failed to write the snapshots to disk".to_owned();
+        let made =
+            std::mem::take(&mut *self.unsynced.lock().unwrap_or_else(PoisonError::into_inner));
+        if made.is_empty() {
+            return Ok(());
+        }
+        self.store().sync().context(what)?;
+        for place in made {
+            match fs::remove_file(place.with_extension("boot")) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(error).context(what);
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// The directories of a tree, topmost first, unpacking what is missing.
     pub(crate) fn lowers(&self, chain: &Chain) -> Result<Vec<PathBuf>, BuildError> {
         for (count, layer) in chain.layers.iter().enumerate() {
-            if !self.snapshot_path(&layer.chain_id).is_dir() {
+            if !self.is_sound(&self.snapshot_path(&layer.chain_id)) {
                 self.unpack(&Chain { layers: chain.layers[..count].to_vec() }, layer)?;
             }
         }
@@ -64,8 +92,12 @@ impl Session<'_> {
         let what = || format!("failed to unpack layer {}", layer.descriptor.digest);
         let name = format!("snapshot-{}", layer.chain_id.0.hex());
         let _lock = self.store().lock(&name).context(what)?;
-        if self.snapshot_path(&layer.chain_id).is_dir() {
+        let place = self.snapshot_path(&layer.chain_id);
+        if self.is_sound(&place) {
             return Ok(());
+        }
+        if place.is_dir() {
+            fs::remove_dir_all(&place).context(what)?;
         }
         let blob = self.store().blob(&layer.descriptor.digest).context(what)?;
         let blob = blob.ok_or_else(|| {
@@ -165,8 +197,15 @@ impl Session<'_> {
         if let Some(mount) = tree.mount.take() {
             mount.unmount().context(what)?;
         }
+        if self.is_sound(&place) {
+            return Ok(());
+        }
+        fs::write(place.with_extension("boot"), &self.engine.host.boot_id).context(what)?;
         match fs::rename(&tree.upper, &place) {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                self.unsynced.lock().unwrap_or_else(PoisonError::into_inner).push(place);
+                Ok(())
+            }
             // Another process made the same tree first.
             Err(_) if place.is_dir() => Ok(()),
             Err(error) => Err(error).context(what),

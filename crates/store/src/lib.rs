@@ -77,6 +77,12 @@ impl Store {
         work::heal(&self.root)
     }
 
+    /// Waits until everything written below the store is on disk.
+    pub fn sync(&self) -> Result<(), StoreError> {
+        let folder = fs::File::open(&*self.root).at("open", &self.root)?;
+        rustix::fs::syncfs(&folder).at("write to disk", &self.root)
+    }
+
     /// Takes the named advisory lock, waiting for its holder; it is released when dropped or when
     /// the process ends. Names are file names.
     pub fn lock(&self, name: &str) -> Result<Lock, StoreError> {
