@@ -16,7 +16,7 @@ use crate::lock::LockFile;
 use crate::op::Op;
 use crate::resolve::Resolved;
 use crate::solve::Solved;
-use crate::stage::{HistoryItem, Lowered, lower};
+use crate::stage::{HistoryItem, Lowered, OutsideName, lower, outside_names};
 
 /// What to build.
 pub struct BuildRequest<'a> {
@@ -73,7 +73,8 @@ fn graph(
     let mut graph = BuildGraph::default();
     let mut tiers: Vec<Lowered> = Vec::new();
     for tier in &resolved.tiers {
-        let outside = outside(&mut graph, resolved, &tier.part);
+        let input = tier.input(build_platform);
+        let outside = outside(&mut graph, resolved, &outside_names(&input)?, &tier.part);
         let bases = |name: &str, platform: &Platform| {
             let below = tier
                 .below
@@ -87,20 +88,24 @@ fn graph(
                     .map(|(_, _, tree)| tree.clone()),
             }
         };
-        let lowered = lower(&mut graph, &tier.input(build_platform), &bases)?;
+        let lowered = lower(&mut graph, &input, &bases)?;
         tiers.push(lowered);
     }
     Ok((graph, tiers))
 }
 
-/// The bases and images that tiers take from outside, as steps.
+/// The bases and images that a tier takes from outside, as steps.
 fn outside(
     graph: &mut BuildGraph,
     resolved: &Resolved,
+    names: &[OutsideName],
     part: &str,
 ) -> Vec<(String, Platform, Lowered)> {
+    let named = |name: &str, platform: &Platform| {
+        names.iter().any(|wanted| wanted.name == name && wanted.platform == *platform)
+    };
     let mut trees = Vec::new();
-    for ((name, platform), base) in &resolved.bases {
+    for ((name, platform), base) in resolved.bases.iter().filter(|((n, p), _)| named(n, p)) {
         let suite = base.resolution.indexes.first().map_or("", |index| index.suite.as_str());
         let text = format!("base {name}: {} packages of {suite}", base.op.packages.len());
         let step = graph.add(Op::Debian(base.op.clone()), None, platform, text.clone(), part, None);
@@ -110,7 +115,7 @@ fn outside(
         tree.history.push(HistoryItem::Ours { created_by: text, step: Some(step) });
         trees.push((name.clone(), platform.clone(), tree));
     }
-    for ((name, platform), image) in &resolved.images {
+    for ((name, platform), image) in resolved.images.iter().filter(|((n, p), _)| named(n, p)) {
         let text = format!("FROM {}", image.op.reference);
         let step = graph.add(Op::Image(image.op.clone()), None, platform, text, part, None);
         let mut config = image.config.clone();

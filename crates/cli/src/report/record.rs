@@ -112,6 +112,8 @@ impl Record {
             }
             Event::Output { step, stream, bytes } => {
                 if let Some(step) = self.steps.get_mut(step) {
+                    // What is said after something was counted to its end is the newer of the two.
+                    step.counters.retain(|counter| !counter.is_complete());
                     return step.tail.push(*stream, bytes);
                 }
             }

@@ -382,6 +382,8 @@ impl<'a> State<'a> {
 
     fn add_step(&mut self, op: Op, name: String, created_by: String, origin: &Origin) {
         let part = self.reader.input.part;
+        // Continued lines keep their indentation in the text; people read one line.
+        let name = name.split_whitespace().collect::<Vec<_>>().join(" ");
         let step =
             self.graph.add(op, self.tree.step, &self.platform, name, part, Some(origin.clone()));
         self.tree.step = Some(step);
