@@ -60,7 +60,10 @@ pub(crate) struct GlobalArgs {
 
 /// What to build.
 #[derive(Clone, Debug, Args)]
-#[allow(rustdoc::broken_intra_doc_links, reason = "the text is the help, and `[:TIER]` means itself")]
+#[allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "the text is the help, and `[:TIER]` means itself"
+)]
 pub(crate) struct TargetArgs {
     /// FLAVOR[/ARCH][:TIER], a short name such as `cpu-base`, or a pattern such as `*/arm64`;
     /// everything without any
