@@ -21,38 +21,49 @@ pub struct Source {
 /// Name under which an entry's archive is known when it is Debian's own: the last part of its path.
 const ARCHIVE_NAMES: [&str; 2] = ["debian", "debian-security"];
 
-/// The entries of apt source lists (`(file name, text)`, one-line or deb822) that are the Debian archive's and
-/// whose suite is SUITE, SUITE-updates or SUITE-security.
+/// The sources of SUITE, SUITE-updates and SUITE-security by apt source lists (`(file name, text)`, one-line or
+/// deb822) that were written for one machine.
 ///
-/// Other repositories, other suites and source packages are left out, as are entries with a keyring of their
-/// own that is not Debian's. Fails when nothing is left.
+/// Only entries of the Debian archive count; other repositories and source packages are left out, as are entries
+/// with a keyring of their own that is not Debian's. Lists that name the archive, but another suite of it (those
+/// of a machine with another release), give the same archives with this suite, component `main`.
+///
+/// # Errors
+/// When the lists do not parse or name no Debian archive.
 pub fn host_sources(files: &[(String, String)], suite: &str) -> Result<Vec<Source>, DebianError> {
-    let mut sources: Vec<Source> = Vec::new();
+    let mut entries = Vec::new();
     for (name, text) in files {
-        let entries =
-            if name.ends_with(".sources") { deb822(name, text)? } else { one_line(name, text)? };
-        for entry in entries {
-            let wanted = entry.suite == suite
-                || entry
-                    .suite
-                    .strip_prefix(suite)
-                    .is_some_and(|s| s == "-updates" || s == "-security");
-            let known = sources.iter().any(|s| s.uri == entry.uri && s.suite == entry.suite);
-            if wanted && !known && is_debian(&entry) {
-                sources.push(Source {
-                    uri: entry.uri,
-                    suite: entry.suite,
-                    components: entry.components,
-                    signed_by: None,
-                });
-            }
+        entries.extend(if name.ends_with(".sources") {
+            deb822(name, text)?
+        } else {
+            one_line(name, text)?
+        });
+    }
+    entries.retain(is_debian);
+    let mut sources: Vec<Source> = Vec::new();
+    for entry in &entries {
+        let wanted = entry.suite == suite
+            || entry.suite.strip_prefix(suite).is_some_and(|s| s == "-updates" || s == "-security");
+        let known = sources.iter().any(|s| s.uri == entry.uri && s.suite == entry.suite);
+        if wanted && !known {
+            sources.push(Source {
+                uri: entry.uri.clone(),
+                suite: entry.suite.clone(),
+                components: entry.components.clone(),
+                signed_by: None,
+            });
         }
     }
     if sources.iter().any(|source| source.suite == suite) {
-        Ok(sources)
-    } else {
-        Err(DebianError::NoSources { suite: suite.to_owned() })
+        return Ok(sources);
     }
+    let archive = |name: &str| {
+        let uris = entries.iter().map(|entry| entry.uri.trim_end_matches('/'));
+        uris.into_iter().find(|uri| uri.rsplit('/').next() == Some(name))
+    };
+    let mirror =
+        archive("debian").ok_or_else(|| DebianError::NoSources { suite: suite.to_owned() })?;
+    Ok(sources_for_mirror(mirror, archive("debian-security"), suite, &["main".to_owned()]))
 }
 
 /// The sources of a mirror: SUITE and SUITE-updates from `mirror`, SUITE-security from `security`.
@@ -204,6 +215,23 @@ mod tests {
                 "http://mirror.example/debian bookworm-updates main",
             ]
         );
+    }
+
+    #[test]
+    fn a_machine_of_another_release_lends_its_archives() {
+        let text = "deb http://other.example/ubuntu noble main\n\
+            deb http://mirror.example/debian/ trixie main non-free-firmware\n\
+            deb http://security.example/debian-security trixie-security main\n";
+        assert_eq!(
+            show("sources.list", text),
+            [
+                "http://mirror.example/debian bookworm main",
+                "http://mirror.example/debian bookworm-updates main",
+                "http://security.example/debian-security bookworm-security main",
+            ]
+        );
+        let foreign = "deb http://other.example/ubuntu noble main\n".to_owned();
+        assert!(host_sources(&[("sources.list".into(), foreign)], "bookworm").is_err());
     }
 
     #[test]
