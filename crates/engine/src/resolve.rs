@@ -296,13 +296,13 @@ fn read_dockerfile(path: &Path, name: &str, plan_line: usize) -> Result<Dockerfi
         None => Ok(dockerfile),
         Some(diagnostic) => {
             let line = text[..diagnostic.span.start.min(text.len())].matches('\n').count() + 1;
-            Err(BuildError::input(diagnostic.message.clone())
+            let message = match diagnostic.label.as_str() {
+                "" => diagnostic.message.clone(),
+                label => format!("{}: {label}", diagnostic.message),
+            };
+            Err(BuildError::input(message)
                 .at(Some(&Origin { file: name.to_owned(), line }))
-                .hint(
-                    diagnostic.hint.clone().or_else(|| {
-                        Some(diagnostic.label.clone()).filter(|label| !label.is_empty())
-                    }),
-                ))
+                .hint(diagnostic.hint.clone()))
         }
     }
 }
@@ -315,6 +315,11 @@ fn ignore_file(dockerfile: &Path, context: &Path) -> Option<PathBuf> {
 }
 
 fn open_context(folder: &Path, ignore: Option<&Path>) -> Result<BuildContext, BuildError> {
+    if !folder.is_dir() {
+        let message = format!("the build context {} is not a folder", folder.display());
+        return Err(BuildError::input(message)
+            .hint("paths of contexts are relative to the plan file".to_owned()));
+    }
     match ignore {
         None => BuildContext::open(folder, None),
         Some(path) => {

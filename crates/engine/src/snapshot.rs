@@ -6,6 +6,7 @@
 //! crash of the machine it is not trusted, but unpacked again.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
@@ -131,6 +132,9 @@ impl Session<'_> {
         let lowers = self.lowers(chain)?;
         let folder = make(self.fresh("tree"))?;
         let upper = make(folder.join("upper"))?;
+        // It gives the tree's own root its mode, which must not follow the umask of whoever builds.
+        fs::set_permissions(&upper, fs::Permissions::from_mode(0o755))
+            .context(|| format!("failed to open {} to every user", upper.display()))?;
         let work = make(folder.join("work"))?;
         let target = make(folder.join("root"))?;
         let mount = OverlayMount::mount(&lowers, Some((&upper, &work)), &target)
