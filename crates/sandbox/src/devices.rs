@@ -5,9 +5,10 @@
 //! looked up inside the root, so no symbolic link of an image leads a mount outside.
 
 use std::ffi::OsStr;
+use std::fs::Permissions;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
@@ -183,9 +184,15 @@ fn stage_files<'a>(
         .collect()
 }
 
+/// What begins like a script may be run.
+fn mode_of(contents: &[u8]) -> u32 {
+    if contents.starts_with(b"#!") { 0o755 } else { 0o644 }
+}
+
 fn write_file(directory: BorrowedFd<'_>, name: &OsStr, contents: &[u8]) -> io::Result<()> {
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-    let fd = rustix::fs::openat(directory, name, flags, Mode::from_raw_mode(0o644))?;
+    let mode = Mode::from_raw_mode(mode_of(contents));
+    let fd = rustix::fs::openat(directory, name, flags, mode)?;
     std::fs::File::from(fd).write_all(contents)
 }
 
@@ -258,7 +265,9 @@ fn private_directory(root: BorrowedFd<'_>, process: &Process) -> Result<Option<O
             .and_then(|_| {
                 let flags = OFlags::WRONLY | OFlags::TRUNC;
                 let fd = rooted::open_in(root, &file.path, flags, Mode::empty())?;
-                std::fs::File::from(fd).write_all(&file.contents)
+                let mut place = std::fs::File::from(fd);
+                place.set_permissions(Permissions::from_mode(mode_of(&file.contents)))?;
+                place.write_all(&file.contents)
             })
             .at(|| format!("provide {}", file.path.display()))?;
     }

@@ -115,7 +115,7 @@ impl Mount {
     }
 }
 
-/// A file that the process sees and the root never holds.
+/// A file that the process sees and the root never holds; one that begins with `#!` may be run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProvidedFile {
     /// Absolute path inside the root, such as `/etc/hosts` or `/dev/.anyarch/ca.crt`.
