@@ -35,9 +35,9 @@ impl RegistryClient {
         progress: &dyn Fn(u64),
     ) -> Result<PushedBlob, RegistryError> {
         let push = Push { repository, blob, mount_from, open, progress };
-        let mut attempt = 1;
+        let (mut attempt, mut begun) = (1, false);
         loop {
-            let failure = match self.push_blob_once(&push) {
+            let failure = match self.push_blob_once(&push, &mut begun) {
                 Ok(pushed) => return Ok(pushed),
                 Err(failure) => failure,
             };
@@ -46,14 +46,20 @@ impl RegistryClient {
                 _ => None,
             };
             let shown = format!("{repository}@{}", blob.digest);
-            if !failure.may_restart() || !self.http.pause(attempt, &failure, asked, &shown) {
+            // Requests before an upload were repeated already: a registry that has not taken a
+            // single one of them is not there.
+            if !begun
+                || !failure.may_restart()
+                || !self.http.pause(attempt, &failure, asked, &shown)
+            {
                 return Err(failure.during(format!("push blob {} to {repository}", blob.digest)));
             }
             attempt += 1;
         }
     }
 
-    fn push_blob_once(&self, push: &Push<'_>) -> Result<PushedBlob, Failure> {
+    /// One attempt; `begun` is set once the registry has opened an upload session.
+    fn push_blob_once(&self, push: &Push<'_>, begun: &mut bool) -> Result<PushedBlob, Failure> {
         let Push { repository, blob, .. } = push;
         let scopes = Scopes::of(&repository.name, "pull,push");
         if let Some(length) = self.head_blob(repository, &blob.digest, &scopes)? {
@@ -70,6 +76,7 @@ impl RegistryClient {
             202 => {}
             _ => return Err(refused(Method::Post, response)),
         }
+        *begun = true;
         let mut session = location(&response)?;
         session.query_pairs_mut().append_pair("digest", &blob.digest.to_string());
         let response =

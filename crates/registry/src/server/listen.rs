@@ -150,7 +150,11 @@ impl RunningServer {
         let ended = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
         let all_ended = ended.recv_timeout(GRACE).is_ok();
         if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
+            match all_ended {
+                // Waits for the tasks to be dropped, and with them their hold on the store.
+                true => runtime.shutdown_timeout(GRACE),
+                false => runtime.shutdown_background(),
+            }
         }
         all_ended
     }
