@@ -118,3 +118,25 @@ fn snapshots_that_were_lost_are_unpacked_from_their_layers_needs_userns() {
     assert_eq!(bench.steps_that_run().len(), 2);
     bench.assert_clean();
 }
+
+#[test]
+fn snapshots_that_a_crash_cut_short_are_unpacked_again_needs_userns() {
+    needs!("userns");
+    let bench = Bench::family();
+    bench.build();
+    let snapshots = bench.store().join("snapshots");
+    let marks = || {
+        let names = fs::read_dir(&snapshots).unwrap().map(|entry| entry.unwrap().path());
+        names.filter(|path| path.extension().is_some_and(|end| end == "boot")).count()
+    };
+    assert_eq!(marks(), 0, "what is on disk is trusted in every boot");
+    let places: Vec<_> =
+        fs::read_dir(&snapshots).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let damaged = places.iter().find(|place| place.join("model").exists()).unwrap();
+    fs::write(damaged.join("model"), "").unwrap();
+    fs::write(damaged.with_extension("boot"), "another boot").unwrap();
+    bench.replace("app/Dockerfile", "cat /app/main", "cat /model");
+    assert_eq!(bench.steps_that_run(), ["RUN cat /model > /built"]);
+    assert!(bench.layer(3).contains("\"model\\n\""), "{}", bench.layer(3));
+    assert_eq!(marks(), 0);
+}
