@@ -84,10 +84,10 @@ fn zstd_has_the_same_bytes_for_ever() {
     assert_snapshot!(Digest::sha256(&zstd::bulk::compress(&mixture(), 3).unwrap()), @"sha256:467f09839d98cc22711cc445dc0644f654a9f527ef9c96c77652a602f941567f");
 }
 
-/// Owners are recorded, so the whole layer has fixed bytes only for root; `ANYARCH_SKIP_ROOT=1` skips.
+/// Owners are recorded, so the whole layer has fixed bytes only for root; `ANYARCH_TEST_SKIP_ROOT=1` skips.
 #[test]
 fn a_whole_layer_has_the_same_bytes_for_ever_needs_root() {
-    if std::env::var_os("ANYARCH_SKIP_ROOT").is_some() {
+    if std::env::var_os("ANYARCH_TEST_SKIP_ROOT").is_some() {
         return;
     }
     use anyarch_layer::{Compression, LayerOptions, write_layer};

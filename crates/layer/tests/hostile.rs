@@ -344,10 +344,10 @@ fn device_nodes_where_they_may_not_be() {
     assert_snapshot!(listing(&root), @"a=1 dev/");
 }
 
-/// Needs root for owners and device nodes; `ANYARCH_SKIP_ROOT=1` skips.
+/// Needs root for owners and device nodes; `ANYARCH_TEST_SKIP_ROOT=1` skips.
 #[test]
 fn device_nodes_and_owners_as_root_needs_root() {
-    if std::env::var_os("ANYARCH_SKIP_ROOT").is_some() {
+    if std::env::var_os("ANYARCH_TEST_SKIP_ROOT").is_some() {
         return;
     }
     let bench = Bench::new();

@@ -176,10 +176,10 @@ fn an_independent_reader_sees_the_same_entries() {
     assert!(blob.ends_with(&[0; 1024]));
 }
 
-/// Needs unprivileged user namespaces and overlayfs in them (Linux 5.11); `ANYARCH_SKIP_USERNS=1` skips.
+/// Needs unprivileged user namespaces and overlayfs in them (Linux 5.11); `ANYARCH_TEST_SKIP_USERNS=1` skips.
 #[test]
 fn the_upper_directory_of_a_real_mount_needs_userns() {
-    if std::env::var_os("ANYARCH_SKIP_USERNS").is_some() {
+    if std::env::var_os("ANYARCH_TEST_SKIP_USERNS").is_some() {
         return;
     }
     let bench = Bench::new();
