@@ -1,8 +1,8 @@
 //! The build engine: a plan to images, and images to a destination.
 //!
-//! The trunk is [`build`]: a plan is *resolved* (every name a digest), becomes a *graph* of steps,
+//! The trunk is [`build()`]: a plan is *resolved* (every name a digest), becomes a *graph* of steps,
 //! is *solved* (steps run or are found in the cache, each leaving a chain of layers), and its images
-//! are *assembled* and tagged in the host store. [`publish`] takes them from there.
+//! are *assembled* and tagged in the host store. [`publish()`] takes them from there.
 //!
 //! Depends on oci, dockerfile, plan, sandbox, layer, store and debian. Must never know argv,
 //! environment variables, colours or HTTP: it takes `dyn` sources and destinations, a [`Host`] that
