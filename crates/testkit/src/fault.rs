@@ -143,7 +143,8 @@ impl Fault {
             }
             Action::Truncate { after } => {
                 let (parts, body) = inner(request).await?.into_parts();
-                let first = to_bytes(body, usize::MAX).await.unwrap().slice(..after);
+                let whole = to_bytes(body, usize::MAX).await.unwrap();
+                let first = whole.slice(..after.min(whole.len()));
                 let pieces = futures_util::stream::unfold(Some(first), |piece| async move {
                     // The server writes out what it has only while it waits for more.
                     tokio::time::sleep(Duration::from_millis(20)).await;

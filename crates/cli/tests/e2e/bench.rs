@@ -69,7 +69,7 @@ impl Bench {
         let bench = Bench::family();
         bench.write(
             "anyarch.toml",
-            &PLAN
+            PLAN
                 .lines()
                 .filter(|line| !line.contains("\"ml\""))
                 .fold(String::new(), |text, line| text + line + "\n"),
@@ -351,8 +351,8 @@ impl Done {
 
     /// The digest in the table of images, of its last line.
     pub fn image_digest(&self) -> String {
-        let words = self.out.split_whitespace();
-        words.filter(|word| word.starts_with("sha256:")).last().unwrap().to_owned()
+        let mut words = self.out.split_whitespace();
+        words.rfind(|word| word.starts_with("sha256:")).unwrap().to_owned()
     }
 
     /// The events of `--progress json`.
