@@ -292,15 +292,24 @@ impl Session<'_> {
         let reference = image.reference.parse().map_err(|error: anyarch_oci::ReferenceError| {
             BuildError::input(what()).because(error)
         })?;
-        let mut body = self.engine.images.blob(&reference, blob, 0).context(what)?;
+        let open = |offset| self.engine.images.blob(&reference, blob, offset).context(what);
+        let mut body = open(0)?;
         let mut ingest = self.store().ingest_with(blob.digest.algorithm()).context(what)?;
         let mut buffer = vec![0; 1 << 17];
+        // Where the connection broke last: one that brings nothing new is not worth another.
+        let mut broke_at = None;
         loop {
             self.check_cancelled()?;
-            let count = body.read(&mut buffer).context(what)?;
-            if count == 0 {
-                break;
-            }
+            let count = match body.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => count,
+                Err(_) if broke_at != Some(ingest.size()) => {
+                    broke_at = Some(ingest.size());
+                    body = open(ingest.size())?;
+                    continue;
+                }
+                Err(error) => return Err(error).context(what),
+            };
             if ingest.size() + count as u64 > blob.size {
                 return Err(BuildError::failed(what())
                     .because(format!("more than the {} bytes promised came", blob.size)));
