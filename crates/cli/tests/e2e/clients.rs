@@ -49,7 +49,7 @@ fn skopeo_copies_from_the_embedded_registry_needs_userns_and_skopeo() {
 }
 
 #[test]
-fn podman_pulls_and_runs_needs_userns_and_podman() {
+fn podman_pulls_needs_userns_and_podman() {
     needs!("userns", "podman");
     let bench = released();
     bench.run(["publish"]).success();
