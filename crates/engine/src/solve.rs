@@ -11,7 +11,7 @@ use crate::base::ResolvedBase;
 use crate::cache::{self, KeyParts, Record};
 use crate::chain::Chain;
 use crate::engine::Session;
-use crate::error::{BuildError, Context, ErrorKind};
+use crate::error::{BuildError, Context, ErrorKind, io_hint};
 use crate::event::{Event, Outcome, StepId, Stream, Unit};
 use crate::exec::{ended_badly, shorten};
 use crate::file::Origin;
@@ -235,7 +235,8 @@ impl Session<'_> {
                 }
                 let exit = self.execute(tree.root(), op, &mut output)?;
                 if !exit.success() {
-                    return Err(ended_badly(&format!("`{}`", shorten(&step.info.name)), exit));
+                    let error = ended_badly(&format!("`{}`", shorten(&step.info.name)), exit);
+                    return Err(error.hint(self.full_disk_hint()));
                 }
             }
             Op::Copy(op) => {
@@ -260,6 +261,14 @@ impl Session<'_> {
         }
         self.check_cancelled()?;
         self.commit(id, parent, tree)
+    }
+
+    /// What to do where a process may have failed because the store has no room left.
+    fn full_disk_hint(&self) -> Option<String> {
+        /// Less than any program needs for a file of its own.
+        const NONE: u64 = 1 << 20;
+        let left = self.store().free_space().ok()?;
+        (left < NONE).then(|| io_hint(&std::io::ErrorKind::StorageFull.into())).flatten()
     }
 
     /// Brings the layers of an image into the store.

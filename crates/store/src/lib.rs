@@ -83,6 +83,13 @@ impl Store {
         rustix::fs::syncfs(&folder).at("write to disk", &self.root)
     }
 
+    /// Bytes that can still be written below the store.
+    pub fn free_space(&self) -> Result<u64, StoreError> {
+        let statistics =
+            rustix::fs::statvfs(&*self.root).at("ask for the free space of", &self.root)?;
+        Ok(statistics.f_bavail.saturating_mul(statistics.f_frsize))
+    }
+
     /// Takes the named advisory lock, waiting for its holder; it is released when dropped or when
     /// the process ends. Names are file names.
     pub fn lock(&self, name: &str) -> Result<Lock, StoreError> {

@@ -89,6 +89,7 @@ error: `RUN head -c 24000000 /dev/zero > /a && cat /a > /b && cp /a /c` failed: 
   | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
   the end of the output of step #2:
     cat: /a: No space left on device
+  hint: the disk is full: free some space, or name another folder with --store or ANYARCH_STORE
 exit 1
 
 "#]]

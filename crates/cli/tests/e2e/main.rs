@@ -1,9 +1,8 @@
 //! The program from end to end: what is built, what is in it, and what goes wrong.
 //!
 //! Most tests build, and so need root or user namespaces (`..._needs_userns`); some need more, and
-//! say so in their names. A test whose need is not met fails. `ANYARCH_TEST_SKIP` leaves out the
-//! tests that need what it lists: `userns`, `root`, `skopeo`, `podman`, `docker_registry`, with
-//! commas between them.
+//! say so in their names. A test whose need is not met fails. `ANYARCH_TEST_SKIP_WHAT=1` leaves out
+//! the tests that need WHAT: `USERNS`, `ROOT`, `SKOPEO`, `PODMAN`, `DOCKER_REGISTRY`.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub, reason = "tests")]
 #![allow(clippy::print_stderr, reason = "a test that is left out says so, and figures are shown")]
 
