@@ -53,8 +53,8 @@ impl Store {
             fs::create_dir_all(&path).at("create", &path)?;
         }
         let root = root.canonicalize().at("open", root)?;
-        check_version(&root)?;
         let work = Arc::new(Work::create(&root)?);
+        check_version(&root, &work)?;
         Ok(Store { root: Arc::new(root), work })
     }
 
@@ -99,14 +99,14 @@ impl Store {
 
 const LAYOUT: &str = "{\"imageLayoutVersion\":\"1.0.0\"}";
 
-fn check_version(root: &Path) -> Result<(), StoreError> {
+fn check_version(root: &Path, work: &Work) -> Result<(), StoreError> {
     let path = root.join("oci-layout");
     match fs::read_to_string(&path) {
         Ok(text) if text.trim() == LAYOUT => Ok(()),
         Ok(_) => Err(StoreError::NotAStore { path: root.to_owned() }),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             // Several processes may race here; they write the same bytes.
-            let temporary = root.join(format!("work/oci-layout.{}", std::process::id()));
+            let temporary = work.fresh("oci-layout");
             fs::write(&temporary, LAYOUT).at("write", &temporary)?;
             fs::rename(&temporary, &path).at("write", &path)
         }

@@ -117,3 +117,18 @@ fn a_lock_waits_for_its_holder() {
         assert_eq!(receiver.recv().unwrap(), "locked");
     });
 }
+
+#[test]
+fn many_open_and_heal_a_new_store_at_once() {
+    for _ in 0..20 {
+        let folder = tempfile::tempdir().unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    let store = Store::open(folder.path()).unwrap();
+                    store.heal().unwrap();
+                });
+            }
+        });
+    }
+}
