@@ -50,6 +50,16 @@ pub enum SandboxError {
         /// The cause.
         source: io::Error,
     },
+    /// Programs of a foreign platform cannot be run.
+    #[error("failed to register an emulator for {platform} (Linux {kernel})")]
+    Emulation {
+        /// The platform, such as `linux/arm64`.
+        platform: &'static str,
+        /// Release of the running kernel.
+        kernel: String,
+        /// The cause.
+        source: io::Error,
+    },
     /// The program could not be started.
     #[error("failed to run {}: {reason}", program.display())]
     Exec {
@@ -163,6 +173,16 @@ impl SandboxError {
                         .into(),
                 )
             }
+            SandboxError::Emulation { source, .. } => match source.kind() {
+                io::ErrorKind::Unsupported => Some("run as an ordinary user".into()),
+                io::ErrorKind::PermissionDenied => {
+                    Some("this needs Linux 6.7 or newer: boot such a kernel".into())
+                }
+                _ if source.raw_os_error() == Some(libc::ENODEV) => {
+                    Some("as root: modprobe binfmt_misc".into())
+                }
+                _ => None,
+            },
             SandboxError::Prepare { operation, source }
                 if operation.starts_with("make the mount point")
                     && source.raw_os_error() == Some(libc::EROFS) =>

@@ -18,6 +18,9 @@
 //! 4. When the process ends, pid 1 ends, and with it everything in the namespace; the calling
 //!    thread drains the output, removes the mount points it made and returns the exit.
 //!
+//! Programs of other machines run where an emulator is registered for them ([`Emulation`]), in the
+//! user namespace of this program only.
+//!
 //! Everything mounted lives in the private mount namespace of this program, and every process of a
 //! run dies with the thread that called [`run`]: a `kill -9` leaves neither mounts nor processes.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -29,8 +32,10 @@ mod cancel;
 mod caps;
 mod devices;
 mod diagnose;
+mod emulation;
 mod error;
 mod execute;
+mod foreign;
 mod inside;
 mod mountapi;
 mod mountpoint;
@@ -47,7 +52,9 @@ mod wire;
 
 pub use cancel::Cancel;
 pub use caps::Capabilities;
+pub use emulation::Emulation;
 pub use error::{ExecFailure, SandboxError};
+pub use foreign::ForeignPlatform;
 pub use overlay::OverlayMount;
 pub use privilege::{Entered, Privilege, enter};
 pub use process::{Exit, Mount, Network, Output, Process, ProvidedFile, Stdin, Stream};

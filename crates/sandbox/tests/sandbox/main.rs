@@ -8,6 +8,8 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, missing_docs)]
 
 mod cases;
+#[cfg(target_arch = "x86_64")]
+mod foreign;
 mod lifetime;
 mod mounts;
 mod refusals;
@@ -37,8 +39,16 @@ fn main() -> ExitCode {
     if let Some(script) = option("--inherit=") {
         return terminal::inherit(script);
     }
-    let cases: Vec<Case> =
-        [cases::CASES, mounts::CASES, lifetime::CASES, terminal::CASES, refusals::CASES].concat();
+    let cases: Vec<Case> = [
+        cases::CASES,
+        mounts::CASES,
+        lifetime::CASES,
+        terminal::CASES,
+        refusals::CASES,
+        #[cfg(target_arch = "x86_64")]
+        foreign::CASES,
+    ]
+    .concat();
     if arguments.iter().any(|arg| arg == "--list") {
         cases.iter().for_each(|(name, _)| println!("{name}: test"));
         return ExitCode::SUCCESS;
