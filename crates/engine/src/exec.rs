@@ -55,6 +55,11 @@ impl Session<'_> {
             op.scripts.iter().map(|(path, text)| provided(path, text.clone().into_bytes())),
         );
         self.lend(&tree, &mut env, &mut files);
+        // As runc does: a working directory that is not there is made.
+        let cwd = Path::new(&op.cwd);
+        if !tree.exists(cwd) {
+            tree.create_dir_all(cwd, 0o755, 0, 0).context(what)?;
+        }
         drop(tree);
 
         let mut process = Process::new(root, op.argv.iter().map(OsString::from));

@@ -392,3 +392,13 @@ fn copied_files_that_step_over_links_needs_userns() {
     assert!(text.contains("etc/copied Regular"), "{text}");
     assert!(!fs::exists("/etc/copied").unwrap(), "it left the root");
 }
+
+#[test]
+fn working_directory_that_is_gone_is_made_again_needs_userns() {
+    needs!("userns");
+    let bench = Bench::one("FROM root\nWORKDIR /work\nRUN cd / && rm -r /work\nRUN pwd > /where\n");
+    bench.build();
+    let last = bench.manifest().layers.len() - 1;
+    let layer = bench.layer(last);
+    assert!(layer.contains("\"/work\\n\"") && layer.contains("work/ Directory"), "{layer}");
+}
