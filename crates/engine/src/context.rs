@@ -1,10 +1,11 @@
 //! Build contexts: a directory, less what its ignore file excludes, and digests of what a COPY
 //! takes from it.
 //!
-//! A file counts by its path, type, mode, link target and content; times and owners do not, so
-//! touching a file or checking it out again changes nothing.
+//! A file counts by its path, type, mode, extended attributes, link target, content, and by which
+//! other names it has; times and owners do not, so touching a file or checking it out again changes
+//! nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
@@ -16,6 +17,15 @@ use anyarch_layer::{Kind, Metadata, Root};
 use anyarch_oci::{Digest, Hasher};
 
 use crate::error::{BuildError, Context as _};
+
+/// A path that a source word means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// As the word names it: the last part is the name that the copy gets.
+    pub(crate) named: String,
+    /// Where that leads when symbolic links are followed.
+    pub(crate) path: String,
+}
 
 /// A build context that was walked once.
 pub(crate) struct BuildContext {
@@ -107,37 +117,38 @@ impl BuildContext {
         self.entries.range(prefix.clone()..).take_while(move |(path, _)| path.starts_with(&prefix))
     }
 
-    /// The paths that one source word of a COPY means, sorted. Symbolic links on the way are
-    /// followed inside the context.
+    /// The paths that one source word of a COPY means, sorted. Symbolic links are followed inside
+    /// the context, the last one too.
     ///
     /// # Errors
     /// When nothing matches; the hint says whether the path leads out or is ignored.
-    pub(crate) fn find(&self, source: &str) -> Result<Vec<String>, BuildError> {
+    pub(crate) fn find(&self, source: &str) -> Result<Vec<Found>, BuildError> {
         let clean = clean(source).ok_or_else(|| {
             BuildError::input(format!("`{source}` leads out of the build context")).hint(format!(
                 "copy only from below {}, or move the context up",
                 self.directory.display()
             ))
         })?;
-        let found: Vec<String> = if clean.contains(['*', '?', '[']) {
-            let bad = |error| {
-                BuildError::input(format!("`{source}` is not a valid pattern")).because(error)
-            };
-            let mut found = Vec::new();
+        let mut found: Vec<Found> = Vec::new();
+        if clean.contains(['*', '?', '[']) {
             for path in self.entries.keys() {
-                if path_match(&clean, path).map_err(bad)? {
-                    found.push(path.clone());
+                let matches = path_match(&clean, path).map_err(|error| {
+                    BuildError::input(format!("`{source}` is not a valid pattern")).because(error)
+                })?;
+                if matches {
+                    found.push(self.follow(path));
                 }
             }
-            found
+            if let Some(lost) = found.iter().find(|found| !self.has(&found.path)) {
+                return Err(BuildError::input(format!(
+                    "`{source}` matches the link {}, which leads to nothing in the build context",
+                    lost.named
+                ))
+                .hint("exclude the link by .dockerignore, or mend it".to_owned()));
+            }
         } else {
-            // Where a directory of the path is a link, go by where it leads.
-            let followed = match self.root.resolve(Path::new(&clean)) {
-                Ok(path) => path.to_string_lossy().trim_start_matches('/').to_owned(),
-                Err(_) => clean.clone(),
-            };
-            [followed].into_iter().filter(|path| self.has(path)).collect()
-        };
+            found.extend(Some(self.follow(&clean)).filter(|found| self.has(&found.path)));
+        }
         if found.is_empty() {
             let ignored = self.ignore.as_ref().filter(|_| self.root.exists(Path::new(&clean)));
             let hint = match ignored {
@@ -154,16 +165,27 @@ impl BuildContext {
         Ok(found)
     }
 
-    /// Digest of everything that the given paths hold.
-    pub(crate) fn digest(&self, paths: &[String]) -> Result<Digest, BuildError> {
+    fn follow(&self, named: &str) -> Found {
+        // Links that go round in a circle are as good as a path to nothing.
+        let path = match self.root.resolve(Path::new(named)) {
+            Ok(path) => path.to_string_lossy().trim_start_matches('/').to_owned(),
+            Err(_) => named.to_owned(),
+        };
+        Found { named: named.to_owned(), path }
+    }
+
+    /// Digest of everything that the given paths hold, and of the names that the copies get.
+    pub(crate) fn digest(&self, found: &[Found]) -> Result<Digest, BuildError> {
         let mut hasher = Hasher::new();
-        for path in paths {
+        let mut names = Names::new();
+        for Found { named, path } in found {
+            hasher.update(format!("{named}\0").as_bytes());
             if let Some(metadata) = self.entries.get(path) {
-                self.hash_entry(&mut hasher, path, metadata)?;
+                self.hash_entry(&mut hasher, path, metadata, &mut names)?;
             }
             if self.entries.get(path).is_none_or(Metadata::is_dir) {
                 for (below, metadata) in self.below(path) {
-                    self.hash_entry(&mut hasher, below, metadata)?;
+                    self.hash_entry(&mut hasher, below, metadata, &mut names)?;
                 }
             }
         }
@@ -175,6 +197,7 @@ impl BuildContext {
         hasher: &mut Hasher,
         path: &str,
         metadata: &Metadata,
+        names: &mut Names,
     ) -> Result<(), BuildError> {
         let what = || format!("failed to read {path} of the build context");
         hasher
@@ -188,10 +211,24 @@ impl BuildContext {
             }
             _ => {}
         }
+        for (name, value) in self.root.xattrs(Path::new(path)).context(what)? {
+            hasher.update(format!("\0{}\0", value.len()).as_bytes());
+            hasher.update(name.as_bytes());
+            hasher.update(b"\0");
+            hasher.update(&value);
+        }
+        // A copy keeps hard links, so which names are one file shows in the layer.
+        if metadata.links > 1 && !metadata.is_dir() {
+            let first = names.entry(metadata.identity).or_insert_with(|| path.to_owned());
+            hasher.update(format!("\0link\0{first}").as_bytes());
+        }
         hasher.update(b"\n");
         Ok(())
     }
 }
+
+/// The first name met of each file that has several.
+type Names = HashMap<(u32, u32, u64), String>;
 
 fn digest_file(root: &Root, path: &Path) -> Result<Digest, anyarch_layer::LayerError> {
     let mut file = root.open_file(path)?;
@@ -249,15 +286,25 @@ mod tests {
         (folder, context)
     }
 
+    fn paths(context: &BuildContext, source: &str) -> Vec<String> {
+        context.find(source).unwrap().into_iter().map(|found| found.path).collect()
+    }
+
+    /// Digest of what a source word means in a folder as it is now.
+    fn digest(folder: &tempfile::TempDir, source: &str) -> Digest {
+        let context = BuildContext::open(folder.path(), None).unwrap();
+        context.digest(&context.find(source).unwrap()).unwrap()
+    }
+
     #[test]
     fn patterns_and_paths_find_what_is_not_ignored() {
         let (_folder, context) = context(
             &[("a.py", ""), ("b.py", ""), ("src/c.py", ""), ("x.log", "")],
             Some("*.log\n"),
         );
-        assert_eq!(context.find("*.py").unwrap(), ["a.py", "b.py"]);
-        assert_eq!(context.find("./src/").unwrap(), ["src"]);
-        assert_eq!(context.find(".").unwrap(), [""]);
+        assert_eq!(paths(&context, "*.py"), ["a.py", "b.py"]);
+        assert_eq!(paths(&context, "./src/"), ["src"]);
+        assert_eq!(paths(&context, "."), [""]);
         let ignored = context.find("x.log").unwrap_err();
         assert!(ignored.hint.unwrap().contains(".dockerignore excludes it"));
     }
@@ -271,13 +318,44 @@ mod tests {
     }
 
     #[test]
-    fn digest_follows_content_and_mode_but_not_time() {
-        let (folder, before) = context(&[("src/a", "1"), ("other", "x")], None);
-        let first = before.digest(&["src".to_owned()]).unwrap();
-        let file = folder.path().join("src/a");
-        let again = || {
-            BuildContext::open(folder.path(), None).unwrap().digest(&["src".to_owned()]).unwrap()
+    fn links_mean_what_they_lead_to_under_their_own_name() {
+        let (folder, _) = context(&[("real/a", "1"), ("other", "x")], None);
+        let link = |to: &str, at: &str| {
+            std::os::unix::fs::symlink(to, folder.path().join(at)).unwrap();
         };
+        link("real/a", "la");
+        link("real", "ld");
+        let context = BuildContext::open(folder.path(), None).unwrap();
+        let found = |named: &str, path: &str| Found { named: named.into(), path: path.into() };
+        let both = [found("la", "real/a"), found("ld", "real")];
+        assert_eq!(context.find("l*").unwrap(), both);
+        assert_eq!(context.find("la").unwrap(), both[..1]);
+        let (file, directory, pattern) =
+            (digest(&folder, "la"), digest(&folder, "ld"), digest(&folder, "l*"));
+        fs::write(folder.path().join("real/a"), "2").unwrap();
+        assert_ne!(digest(&folder, "la"), file);
+        assert_ne!(digest(&folder, "ld"), directory);
+        assert_ne!(digest(&folder, "l*"), pattern);
+        link("nowhere", "lost");
+        let context = BuildContext::open(folder.path(), None).unwrap();
+        assert!(context.find("l*").unwrap_err().message.contains("leads to nothing"));
+    }
+
+    #[test]
+    fn digest_follows_hard_links() {
+        let (folder, _) = context(&[("src/a", "1"), ("src/b", "1")], None);
+        let apart = digest(&folder, "src");
+        fs::remove_file(folder.path().join("src/b")).unwrap();
+        fs::hard_link(folder.path().join("src/a"), folder.path().join("src/b")).unwrap();
+        assert_ne!(digest(&folder, "src"), apart);
+    }
+
+    #[test]
+    fn digest_follows_content_and_mode_but_not_time() {
+        let (folder, _) = context(&[("src/a", "1"), ("other", "x")], None);
+        let first = digest(&folder, "src");
+        let file = folder.path().join("src/a");
+        let again = || digest(&folder, "src");
         fs::write(&file, "1").unwrap();
         fs::write(folder.path().join("other"), "y").unwrap();
         assert_eq!(again(), first, "same content, and a file that is not taken");

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use anyarch_layer::archive::Reader;
 use anyarch_layer::copy::{self, Choice, CopyOptions};
-use anyarch_layer::{ExtractOptions, Extractor, Metadata, Root, decode};
+use anyarch_layer::{ExtractOptions, Extractor, Metadata, Root, Time, decode};
 use anyarch_oci::Digest;
 
 use crate::chain::Chain;
-use crate::context::BuildContext;
+use crate::context::{BuildContext, Found};
 use crate::engine::Session;
 use crate::error::{BuildError, Context};
 use crate::op::CopyOp;
@@ -43,10 +43,17 @@ impl Origin<'_> {
 }
 
 impl Session<'_> {
-    /// Makes a directory with its parents, owned by root, mode 0755.
-    pub(crate) fn make_directory(&self, root: &Path, path: &str) -> Result<(), BuildError> {
+    /// Makes a directory with its parents, mode 0755, for a user as in `USER`; empty is root.
+    pub(crate) fn make_directory(
+        &self,
+        root: &Path,
+        path: &str,
+        user: &str,
+    ) -> Result<(), BuildError> {
         let what = || format!("failed to create {path}");
-        Root::open(root).context(what)?.create_dir_all(Path::new(path), 0o755, 0, 0).context(what)
+        let to = Root::open(root).context(what)?.leaving_owners(self.engine.host.single_id);
+        let (uid, gid) = if user.is_empty() { (0, 0) } else { file_owner(&to, user)? };
+        to.create_dir_all(Path::new(path), 0o755, uid, gid).context(what)
     }
 
     /// Carries out a COPY or ADD on a mounted tree.
@@ -91,28 +98,31 @@ impl Session<'_> {
         let into_directory = op.destination.ends_with('/')
             || sources.len() + op.inline.len() > 1
             || is_directory(&to, &op.destination);
-        // A tree's own owners are kept; a context's mean nothing inside of an image.
+        // A tree's own owners and times are kept; a context's mean nothing inside of an image.
         let options = match context {
-            None if owner.is_none() => CopyOptions { owner: None, ..options },
-            _ => options,
+            None => CopyOptions { owner, ..options },
+            Some(_) => CopyOptions { mtime: Some(Time::from_secs(self.epoch)), ..options },
         };
         for source in &sources {
-            let path = Path::new(source);
+            let path = Path::new(&source.path);
             let metadata = from.metadata(path).context(what)?;
             if op.add && metadata.is_file() && is_archive(from, path)? {
                 unpack(from, path, &to, Path::new(&op.destination), owner, ignore_owner)?;
                 continue;
             }
-            let target = match (metadata.is_dir(), into_directory, path.file_name()) {
-                (false, true, Some(name)) => Path::new(&op.destination).join(name),
-                _ => PathBuf::from(absolute("/", &op.destination)),
+            // A file goes below a directory under its own name and replaces what has that name; only
+            // links in the destination as written are followed.
+            let target = match !metadata.is_dir() && into_directory {
+                true => PathBuf::from(format!("{}/", op.destination)),
+                false => PathBuf::from(absolute("/", &op.destination)),
             };
             let mut filter = |below: &Path, _: &Metadata| match context {
                 Some(context) => context.choose(&path.join(below).to_string_lossy()),
                 None => Choice::Copy,
             };
-            copy::copy(from, path, &to, &target, &options, &mut filter)
-                .context(|| format!("failed to copy {source} to {}", op.destination))?;
+            let named = Path::new(&source.named);
+            copy::copy(from, named, &to, &target, &options, &mut filter)
+                .context(|| format!("failed to copy {} to {}", source.named, op.destination))?;
         }
         for (name, text) in &op.inline {
             let target = if into_directory {
@@ -178,7 +188,8 @@ fn unpack(
 }
 
 /// The paths that a source word means in a tree: itself, or what its pattern matches.
-fn find_in_tree(root: &Root, source: &str) -> Result<Vec<String>, BuildError> {
+fn find_in_tree(root: &Root, source: &str) -> Result<Vec<Found>, BuildError> {
+    let means = |path: String| Found { named: path.clone(), path };
     let clean = absolute("/", source);
     let relative = clean.trim_start_matches('/');
     let not_found = || {
@@ -188,7 +199,7 @@ fn find_in_tree(root: &Root, source: &str) -> Result<Vec<String>, BuildError> {
     };
     if !relative.contains(['*', '?', '[']) {
         return match root.symlink_metadata(Path::new(relative)) {
-            Ok(_) => Ok(vec![relative.to_owned()]),
+            Ok(_) => Ok(vec![means(relative.to_owned())]),
             Err(error) => Err(not_found().because(error)),
         };
     }
@@ -213,5 +224,8 @@ fn find_in_tree(root: &Root, source: &str) -> Result<Vec<String>, BuildError> {
         found = next;
     }
     found.sort();
-    if found.is_empty() { Err(not_found()) } else { Ok(found) }
+    if found.is_empty() { Err(not_found()) } else { Ok(found.into_iter().map(means).collect()) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,6 +33,8 @@ mod snapshot;
 mod solve;
 mod sources;
 mod stage;
+#[cfg(test)]
+mod testing;
 mod trust;
 mod users;
 

@@ -24,6 +24,8 @@ pub(crate) enum Op {
     Mkdir {
         /// Absolute path.
         path: String,
+        /// Whose the directories made are, as in `USER`; empty is root.
+        user: String,
     },
 }
 

@@ -243,7 +243,7 @@ impl Session<'_> {
                 let origin = origin.ok_or_else(|| BuildError::failed("a copy without origin"))?;
                 self.copy(tree.root(), op, origin)?;
             }
-            Op::Mkdir { path } => self.make_directory(tree.root(), path)?,
+            Op::Mkdir { path, user } => self.make_directory(tree.root(), path, user)?,
             Op::Debian(op) => {
                 let base = find_base(resolved, op)?;
                 if step.platform.architecture != self.engine.platform().architecture {

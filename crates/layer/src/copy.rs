@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::LayerError;
 use crate::extract::set_xattrs;
-use crate::metadata::{Kind, Metadata};
+use crate::metadata::{Kind, Metadata, Time};
 use crate::mode::ModeChange;
 use crate::pending::Pending;
 use crate::root::Root;
@@ -26,6 +26,8 @@ pub struct CopyOptions {
     pub owner: Option<(u32, u32)>,
     /// Change of the mode of files and directories copied; none keeps the source's.
     pub mode: Option<ModeChange>,
+    /// Modification time of everything copied; none keeps the source's.
+    pub mtime: Option<Time>,
     /// Whether a source that is a symbolic link means its target (`COPY` does) or itself.
     pub follow: bool,
     /// Leave owners as they come out when they cannot be set.
@@ -34,7 +36,7 @@ pub struct CopyOptions {
 
 impl Default for CopyOptions {
     fn default() -> CopyOptions {
-        CopyOptions { owner: None, mode: None, follow: true, ignore_owner: false }
+        CopyOptions { owner: None, mode: None, mtime: None, follow: true, ignore_owner: false }
     }
 }
 
@@ -217,7 +219,7 @@ impl Copier<'_> {
             Err(error) => return Err(error),
         }
         self.own(metadata, to)?;
-        self.pending.set(to, self.mode(metadata), metadata.mtime, self.src.xattrs(from)?);
+        self.pending.set(to, self.mode(metadata), self.mtime(metadata), self.src.xattrs(from)?);
         Ok(())
     }
 
@@ -262,7 +264,7 @@ impl Copier<'_> {
             dir.set_mode(&name, self.mode(metadata))
                 .map_err(LayerError::io("set the mode of", to))?;
         }
-        dir.set_mtime(&name, metadata.mtime).map_err(LayerError::io("set the times of", to))
+        dir.set_mtime(&name, self.mtime(metadata)).map_err(LayerError::io("set the times of", to))
     }
 
     /// Makes the missing directories above a destination.
@@ -285,6 +287,10 @@ impl Copier<'_> {
         }
     }
 
+    fn mtime(&self, metadata: &Metadata) -> Time {
+        self.options.mtime.unwrap_or(metadata.mtime)
+    }
+
     fn mode(&self, metadata: &Metadata) -> u32 {
         match &self.options.mode {
             Some(change) => change.apply(metadata.mode, metadata.is_dir()),
@@ -301,7 +307,6 @@ pub fn everything(_: &Path, _: &Metadata) -> Choice {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metadata::Time;
 
     struct Bench {
         _folder: tempfile::TempDir,

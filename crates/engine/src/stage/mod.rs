@@ -128,12 +128,15 @@ pub(crate) fn lower(
 ) -> Result<Lowered, BuildError> {
     let reader = Reader::new(input)?;
     let mut done: BTreeMap<usize, Lowered> = BTreeMap::new();
+    // The arguments in scope at the end of a stage: those of the stages built on it.
+    let mut scopes: BTreeMap<usize, Vec<(String, String)>> = BTreeMap::new();
     let mut last = None;
     for at in reader.needed()? {
         let stage = &input.dockerfile.stages[at];
         let (base, platform) = reader.from(stage)?;
         let origin = reader.origin(stage.span.lines.start());
-        let found = match reader.stage_before(&base, at) {
+        let below = reader.stage_before(&base, at);
+        let found = match below {
             Some(earlier) => done.get(&earlier).cloned(),
             None if base == "scratch" => Some(Lowered::scratch(&platform)),
             None => bases(&base, &platform),
@@ -149,13 +152,15 @@ pub(crate) fn lower(
             )
             .at(Some(&origin)));
         }
-        let mut state = State::new(graph, &reader, tree, platform, at);
+        let args = below.and_then(|below| scopes.get(&below)).cloned().unwrap_or_default();
+        let mut state = State::new(graph, &reader, tree, platform, at, args);
         for instruction in &stage.instructions {
             let origin = reader.origin(instruction.span.lines.start());
             state
                 .apply(instruction, &origin, &done, bases)
                 .map_err(|error| error.at(Some(&origin)))?;
         }
+        scopes.insert(at, state.args);
         let lowered = state.tree;
         done.insert(at, lowered.clone());
         last = Some(lowered);

@@ -21,8 +21,8 @@ pub(super) struct State<'a> {
     pub(super) tree: Lowered,
     platform: Platform,
     at: usize,
-    /// Build arguments in scope, in order of declaration.
-    args: Vec<(String, String)>,
+    /// Build arguments in scope, in order of declaration; at first those of the stage built on.
+    pub(super) args: Vec<(String, String)>,
     cmd_set: bool,
 }
 
@@ -33,11 +33,12 @@ impl<'a> State<'a> {
         mut tree: Lowered,
         platform: Platform,
         at: usize,
+        args: Vec<(String, String)>,
     ) -> State<'a> {
         if tree.config.config.env("PATH").is_none() {
             tree.config.config.set_env("PATH", DEFAULT_PATH);
         }
-        State { graph, reader, tree, platform, at, args: Vec::new(), cmd_set: false }
+        State { graph, reader, tree, platform, at, args, cmd_set: false }
     }
 
     fn config(&mut self) -> &mut ContainerConfig {
@@ -55,13 +56,6 @@ impl<'a> State<'a> {
         self.reader
             .lexer
             .expand(word, &mut |name| self.lookup(name))
-            .map_err(|error| BuildError::input(format!("failed to expand `{word}`")).because(error))
-    }
-
-    fn expand_words(&self, word: &str) -> Result<Vec<String>, BuildError> {
-        self.reader
-            .lexer
-            .expand_words(word, &mut |name| self.lookup(name))
             .map_err(|error| BuildError::input(format!("failed to expand `{word}`")).because(error))
     }
 
@@ -143,8 +137,11 @@ impl<'a> State<'a> {
             (None, Some(default)) => Some(self.expand(default)?),
             (None, None) => self.reader.globals.get(name).cloned(),
         };
-        self.args.retain(|(known, _)| known != name);
-        self.args.extend(value.map(|value| (name.to_owned(), value)));
+        // Declared again without a value, it keeps the one it has.
+        if let Some(value) = value {
+            self.args.retain(|(known, _)| known != name);
+            self.args.push((name.to_owned(), value));
+        }
         Ok(())
     }
 
@@ -246,7 +243,8 @@ impl<'a> State<'a> {
         let path = absolute(&self.tree.config.config.working_dir, &path);
         self.config().working_dir.clone_from(&path);
         let text = format!("WORKDIR {path}");
-        self.add_step(Op::Mkdir { path }, text.clone(), text, origin);
+        let user = self.tree.config.config.user.clone();
+        self.add_step(Op::Mkdir { path, user }, text.clone(), text, origin);
         Ok(())
     }
 
@@ -273,7 +271,7 @@ impl<'a> State<'a> {
                 let stage =
                     self.reader.stage_before(name, self.at).and_then(|at| done.get(&at).cloned());
                 let tree = stage
-                    .or_else(|| bases(name, &self.platform))
+                    .or_else(|| bases(name, self.reader.input.platform))
                     .ok_or_else(|| unknown_name(name))?;
                 CopyFrom::Step(tree.step)
             }
@@ -327,12 +325,16 @@ impl<'a> State<'a> {
         Ok(())
     }
 
+    /// Source words after expansion. A word stays one path, whatever blanks are in it.
     fn paths(&self, words: &[&str]) -> Result<Vec<String>, BuildError> {
-        let mut paths = Vec::new();
-        for word in words {
-            paths.extend(self.expand_words(word)?);
-        }
-        Ok(paths)
+        let expand = |word: &&str| match self.expand(word)? {
+            path if path.is_empty() => {
+                Err(BuildError::input(format!("the source `{word}` is empty"))
+                    .hint("give its variable a value, or write `.` for everything".to_owned()))
+            }
+            path => Ok(path),
+        };
+        words.iter().map(expand).collect()
     }
 
     fn inline(

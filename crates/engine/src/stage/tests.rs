@@ -139,6 +139,39 @@ fn workdir_is_relative_to_the_one_before_and_becomes_a_directory() {
 }
 
 #[test]
+fn workdir_is_made_for_the_user() {
+    let (graph, _) = lowered("FROM python\nWORKDIR /a\nUSER app:staff\nWORKDIR /b\n");
+    let steps = steps(&graph);
+    assert_eq!((&steps[0]["user"], &steps[1]["user"]), (&"".into(), &"app:staff".into()));
+}
+
+#[test]
+fn a_stage_inherits_the_arguments_of_the_stage_it_is_built_on() {
+    let text = "FROM python AS a\nARG V=1\nARG W=1\nFROM a\nARG V\nARG W=2\nRUN one\n\
+                FROM python\nCOPY --from=1 /x /x\nRUN two\n";
+    let (graph, _) = lowered(text);
+    let env = env_of(&graph, 0);
+    assert_eq!((env["V"].as_str(), env["W"].as_str()), ("1", "2"));
+    assert!(!env_of(&graph, 2).contains_key("V"));
+}
+
+#[test]
+fn a_source_word_is_one_path_and_not_empty() {
+    let (graph, _) =
+        lowered("FROM python\nARG F=\"a b\"\nCOPY [\"my file\", \"/x/\"]\nCOPY $F /y/\n");
+    let steps = steps(&graph);
+    assert_eq!(steps[0]["sources"], serde_json::json!(["my file"]));
+    assert_eq!(steps[1]["sources"], serde_json::json!(["a b"]));
+    let error = try_lower("FROM python\nCOPY $NONE /x/\n", &[], None).unwrap_err();
+    assert!(error.message.contains("`$NONE` is empty"), "{error}");
+}
+
+#[test]
+fn copies_from_an_image_take_the_target_platform_in_every_stage() {
+    lowered("FROM --platform=$BUILDPLATFORM scratch\nCOPY --from=python /x /x\n");
+}
+
+#[test]
 fn configuration_instructions_leave_the_tree_alone() {
     let (graph, tree) = lowered(concat!(
         "FROM python\n",
