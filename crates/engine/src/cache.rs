@@ -4,10 +4,11 @@
 //! a miss can be explained by comparing. The key holds the *output* of the parent, not its
 //! instruction: a parent that ran again with identical bytes leaves everything above it cached.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyarch_oci::{Digest, Platform};
-use anyarch_store::Store;
+use anyarch_store::{Store, StoreError};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::chain::Chain;
@@ -82,9 +83,7 @@ fn path(store: &Store, key: &Digest) -> PathBuf {
 
 /// The result of an equal step, if there was one and all its layers are still there.
 pub(crate) fn find(store: &Store, key: &Digest) -> Result<Option<Chain>, BuildError> {
-    let record: Option<Record> = store
-        .read_json(&path(store, key))
-        .context(|| "failed to read the build cache".to_owned())?;
+    let record: Option<Record> = read(store, &path(store, key))?;
     let complete = |chain: &Chain| {
         chain
             .layers
@@ -92,6 +91,17 @@ pub(crate) fn find(store: &Store, key: &Digest) -> Result<Option<Chain>, BuildEr
             .all(|layer| store.blob_size(&layer.descriptor.digest) == Some(layer.descriptor.size))
     };
     Ok(record.map(|record| record.result).filter(complete))
+}
+
+/// Reads a record of the cache. One that is damaged is as good as none: it is made again.
+pub(crate) fn read<T: DeserializeOwned>(
+    store: &Store,
+    path: &Path,
+) -> Result<Option<T>, BuildError> {
+    match store.read_json(path) {
+        Err(StoreError::Damaged { .. }) => Ok(None),
+        result => result.context(|| "failed to read the build cache".to_owned()),
+    }
 }
 
 /// Keeps a result.
@@ -155,5 +165,7 @@ mod tests {
         assert_eq!(find(&store, &key).unwrap(), None);
         store.put_blob(b"layer").unwrap();
         assert_eq!(find(&store, &key).unwrap(), Some(result));
+        std::fs::write(path(&store, &key), "").unwrap();
+        assert_eq!(find(&store, &key).unwrap(), None, "a record cut short is none");
     }
 }

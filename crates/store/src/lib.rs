@@ -25,6 +25,7 @@ mod repository;
 mod work;
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -95,6 +96,24 @@ impl Store {
     pub fn lock(&self, name: &str) -> Result<Lock, StoreError> {
         Lock::exclusive(&self.root.join("locks").join(name))
     }
+
+    /// Takes the named advisory lock; `None` where another holds it.
+    pub fn try_lock(&self, name: &str) -> Result<Option<Lock>, StoreError> {
+        Lock::try_exclusive(&self.root.join("locks").join(name))
+    }
+
+    /// Replaces a small file by rename, on disk before it is visible: complete, or as it was
+    /// before, after a crash of the machine too. What is the same already is left alone.
+    fn replace(work: &Work, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+        if fs::read(path).is_ok_and(|old| old == bytes) {
+            return Ok(());
+        }
+        let temporary = work.fresh("file");
+        let mut file = fs::File::create_new(&temporary).at("create", &temporary)?;
+        file.write_all(bytes).at("write", &temporary)?;
+        file.sync_data().at("write", &temporary)?;
+        fs::rename(&temporary, path).at("write", path)
+    }
 }
 
 const LAYOUT: &str = "{\"imageLayoutVersion\":\"1.0.0\"}";
@@ -106,9 +125,7 @@ fn check_version(root: &Path, work: &Work) -> Result<(), StoreError> {
         Ok(_) => Err(StoreError::NotAStore { path: root.to_owned() }),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             // Several processes may race here; they write the same bytes.
-            let temporary = work.fresh("oci-layout");
-            fs::write(&temporary, LAYOUT).at("write", &temporary)?;
-            fs::rename(&temporary, &path).at("write", &path)
+            Store::replace(work, &path, LAYOUT.as_bytes())
         }
         Err(error) => Err(error).at("read", &path),
     }

@@ -105,16 +105,14 @@ impl Store {
         self.repository_path(repository).join("manifests").join(name)
     }
 
-    /// Writes a small JSON file of the store by rename: complete, or as it was before.
+    /// Writes a small JSON file of the store: complete and on disk, or as it was before.
     pub fn write_json<T: Serialize>(&self, path: &Path, value: &T) -> Result<(), StoreError> {
         let bytes = anyarch_oci::canonical_json(value)
             .map_err(|source| StoreError::Damaged { path: path.to_owned(), source })?;
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).at("create", folder)?;
         }
-        let temporary = self.work().fresh("json");
-        fs::write(&temporary, bytes).at("write", &temporary)?;
-        fs::rename(&temporary, path).at("write", path)
+        Store::replace(self.work(), path, &bytes)
     }
 }
 

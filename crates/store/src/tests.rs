@@ -132,3 +132,13 @@ fn many_open_and_heal_a_new_store_at_once() {
         });
     }
 }
+
+#[test]
+fn a_lock_that_another_holds_is_not_taken() {
+    let (folder, store) = store();
+    let other = Store::open(folder.path()).unwrap();
+    let held = store.lock("x").unwrap();
+    assert!(other.try_lock("x").unwrap().is_none());
+    drop(held);
+    assert!(other.try_lock("x").unwrap().is_some());
+}
