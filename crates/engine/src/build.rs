@@ -46,8 +46,10 @@ pub fn build(
     let (graph, tiers) = graph(&resolved, &engine.platform())?;
     on(Event::Graph { steps: graph.steps().iter().map(|step| step.info.clone()).collect() });
     let solved = session.solve(&graph, &resolved);
-    session.sync()?;
+    let synced = session.sync();
+    // What failed first says more than what failed because of it.
     let solved = solved?;
+    synced?;
     let mut images = session.images(plan, &resolved, &graph, &tiers, &solved, selections)?;
     session.tag(plan, &mut images)?;
     Ok(images)
@@ -166,7 +168,7 @@ impl Session<'_> {
     fn tag(&self, plan: &Plan, images: &mut [BuiltImage]) -> Result<(), BuildError> {
         let what = || "failed to tag the images".to_owned();
         let repository = local_repository(plan)?;
-        let _lock = self.store().lock("tags").context(what)?;
+        let _lock = self.lock("tags")?;
         for image in images.iter_mut() {
             let descriptor = image.descriptor().with_platform(image.platform.clone());
             for tag in anyarch_plan::tags::local(plan, &image.selection).exact {

@@ -2,15 +2,20 @@
 
 use std::path::PathBuf;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use anyarch_debian::Fetch;
 use anyarch_oci::{ImageSource, Platform};
 use anyarch_sandbox::Cancel;
-use anyarch_store::Store;
+use anyarch_store::{Lock, Store};
 
 use crate::cache::Layout;
+use crate::error::{BuildError, Context};
 use crate::event::OnEvent;
 use crate::host::Host;
+
+/// How long to wait for another process before asking again.
+const RETRY: Duration = Duration::from_millis(20);
 
 /// What builds share.
 pub struct Engine {
@@ -59,6 +64,18 @@ impl Session<'_> {
         }
     }
 
+    /// Takes a lock of the store, waiting for its holder unless the build is stopped.
+    pub(crate) fn lock(&self, name: &str) -> Result<Lock, BuildError> {
+        let what = || format!("failed to take the lock {name} of the store");
+        loop {
+            if let Some(lock) = self.store().try_lock(name).context(what)? {
+                return Ok(lock);
+            }
+            self.check_cancelled()?;
+            std::thread::sleep(RETRY);
+        }
+    }
+
     /// A new path in this process's working folder.
     pub(crate) fn fresh(&self, kind: &str) -> PathBuf {
         self.store().work().fresh(kind)
@@ -69,5 +86,24 @@ impl Engine {
     /// The platform of this machine.
     pub fn platform(&self) -> Platform {
         Platform::host()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::testing;
+
+    #[test]
+    fn waiting_for_another_process_ends_when_the_build_is_stopped() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = testing::engine(folder.path());
+        let _held = Store::open(folder.path()).unwrap().lock("step").unwrap();
+        let cancel = Cancel::new();
+        let session = Session::new(&engine, 0, &|_| {}, &cancel);
+        cancel.cancel();
+        assert_eq!(session.lock("step").unwrap_err().kind, ErrorKind::Cancelled);
+        assert!(session.lock("free").is_ok());
     }
 }

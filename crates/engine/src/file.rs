@@ -40,6 +40,16 @@ impl Origin<'_> {
             }
         }
     }
+
+    /// Refuses a copy whose files changed after their digest was taken: its result would be kept
+    /// under the key of other content.
+    pub(crate) fn demand_unchanged(&self, op: &CopyOp, taken: &str) -> Result<(), BuildError> {
+        if self.digest(op)? == taken {
+            return Ok(());
+        }
+        Err(BuildError::failed("files of the build context changed while they were copied")
+            .hint("run again".to_owned()))
+    }
 }
 
 impl Session<'_> {

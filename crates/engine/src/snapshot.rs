@@ -13,6 +13,7 @@ use std::sync::PoisonError;
 use anyarch_layer::{ApplyOptions, Compression, LayerOptions, Root, apply_layer, write_layer};
 use anyarch_oci::{ChainId, Descriptor};
 use anyarch_sandbox::OverlayMount;
+use anyarch_store::Lock;
 
 use crate::chain::{Chain, ChainLayer};
 use crate::engine::Session;
@@ -91,14 +92,10 @@ impl Session<'_> {
     /// Makes the snapshot of a layer on top of a tree whose snapshots are there.
     fn unpack(&self, below: &Chain, layer: &ChainLayer) -> Result<(), BuildError> {
         let what = || format!("failed to unpack layer {}", layer.descriptor.digest);
-        let name = format!("snapshot-{}", layer.chain_id.0.hex());
-        let _lock = self.store().lock(&name).context(what)?;
+        let _lock = self.lock_snapshot(&layer.chain_id)?;
         let place = self.snapshot_path(&layer.chain_id);
         if self.is_sound(&place) {
             return Ok(());
-        }
-        if place.is_dir() {
-            fs::remove_dir_all(&place).context(what)?;
         }
         let blob = self.store().blob(&layer.descriptor.digest).context(what)?;
         let blob = blob.ok_or_else(|| {
@@ -188,12 +185,18 @@ impl Session<'_> {
         let descriptor = Descriptor::new(layer.media_type, digest, size);
         let chain = parent.with(descriptor, layer.diff_id);
         if let Some(id) = chain.id() {
+            let _lock = self.lock_snapshot(id)?;
             self.settle(tree, id)?;
         }
         Ok(chain)
     }
 
-    /// Moves the upper directory of a tree to its place among the snapshots.
+    fn lock_snapshot(&self, chain: &ChainId) -> Result<Lock, BuildError> {
+        self.lock(&format!("snapshot-{}", chain.0.hex()))
+    }
+
+    /// Moves the upper directory of a tree to its place among the snapshots. The caller holds the
+    /// snapshot's lock.
     fn settle(&self, mut tree: Writable, chain: &ChainId) -> Result<(), BuildError> {
         let what = || "failed to keep a snapshot".to_owned();
         let place = self.snapshot_path(chain);
@@ -204,16 +207,14 @@ impl Session<'_> {
         if self.is_sound(&place) {
             return Ok(());
         }
-        fs::write(place.with_extension("boot"), &self.engine.host.boot_id).context(what)?;
-        match fs::rename(&tree.upper, &place) {
-            Ok(()) => {
-                self.unsynced.lock().unwrap_or_else(PoisonError::into_inner).push(place);
-                Ok(())
-            }
-            // Another process made the same tree first.
-            Err(_) if place.is_dir() => Ok(()),
-            Err(error) => Err(error).context(what),
+        // What a crash may have cut short goes first: the mark below would vouch for it.
+        if place.is_dir() {
+            fs::remove_dir_all(&place).context(what)?;
         }
+        fs::write(place.with_extension("boot"), &self.engine.host.boot_id).context(what)?;
+        fs::rename(&tree.upper, &place).context(what)?;
+        self.unsynced.lock().unwrap_or_else(PoisonError::into_inner).push(place);
+        Ok(())
     }
 }
 
@@ -221,4 +222,31 @@ impl Session<'_> {
 pub(crate) fn make(path: PathBuf) -> Result<PathBuf, BuildError> {
     fs::create_dir_all(&path).context(|| format!("failed to create {}", path.display()))?;
     Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use anyarch_oci::Digest;
+    use anyarch_sandbox::Cancel;
+
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn a_step_that_runs_again_does_not_vouch_for_a_snapshot_that_a_crash_cut_short() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = testing::engine(folder.path());
+        let cancel = Cancel::new();
+        let session = Session::new(&engine, 0, &|_| {}, &cancel);
+        let chain = ChainId(Digest::sha256(b"tree"));
+        let place = session.snapshot_path(&chain);
+        fs::create_dir_all(&place).unwrap();
+        fs::write(place.join("file"), "").unwrap();
+        fs::write(place.with_extension("boot"), "the boot before").unwrap();
+        let upper = make(session.fresh("upper")).unwrap();
+        fs::write(upper.join("file"), "whole").unwrap();
+        session.settle(Writable { mount: None, upper, lowers: Vec::new() }, &chain).unwrap();
+        assert!(session.is_sound(&place));
+        assert_eq!(fs::read_to_string(place.join("file")).unwrap(), "whole");
+    }
 }

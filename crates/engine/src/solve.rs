@@ -35,7 +35,6 @@ impl Solved {
 struct Progress {
     chains: Vec<Option<Chain>>,
     begun: Vec<bool>,
-    running: usize,
     failure: Option<BuildError>,
 }
 
@@ -53,7 +52,6 @@ impl Session<'_> {
         let state = Mutex::new(Progress {
             chains: vec![None; count],
             begun: vec![false; count],
-            running: 0,
             failure: None,
         });
         let changed = Condvar::new();
@@ -64,8 +62,7 @@ impl Session<'_> {
             }
         });
         let state = state.into_inner().unwrap_or_else(PoisonError::into_inner);
-        for (step, begun) in state.begun.iter().enumerate().filter(|(_, begun)| !**begun) {
-            debug_assert!(!begun);
+        for (step, _) in state.begun.iter().enumerate().filter(|(_, begun)| !**begun) {
             self.finished(StepId(step), Outcome::Cancelled, Instant::now());
         }
         match state.failure {
@@ -98,11 +95,9 @@ impl Session<'_> {
                 }
             };
             now.begun[step.0] = true;
-            now.running += 1;
             drop(now);
             let result = self.attempt(graph, resolved, step, &parent, input.as_ref());
             let mut now = lock(state);
-            now.running -= 1;
             match result {
                 Ok(chain) => now.chains[step.0] = Some(chain),
                 Err(error) => {
@@ -198,15 +193,16 @@ impl Session<'_> {
             return Ok((known, true));
         }
         // Another process may be at the same step: wait for it, then look again.
-        let _lock = store
-            .lock(&format!("step-{}", key.hex()))
-            .context(|| "failed to lock the step".to_owned())?;
+        let _lock = self.lock(&format!("step-{}", key.hex()))?;
         if let Some(known) = cache::find(store, &key)? {
             return Ok((known, true));
         }
         self.check_cancelled()?;
         (self.on)(Event::Started { step: step.info.id });
         let chain = self.run_op(resolved, step, parent, origin.as_ref())?;
+        if let (Op::Copy(copy), Some(origin), Some(taken)) = (&step.op, &origin, &parts.input) {
+            origin.demand_unchanged(copy, taken)?;
+        }
         cache::keep(store, &key, &Record { parts, result: chain.clone() })?;
         Ok((chain, false))
     }

@@ -35,20 +35,24 @@ impl Bench {
         let cancel = Cancel::new();
         let session = Session::new(&engine, 1_000_000_000, &|_| {}, &cancel);
         let context = BuildContext::open(&self.path("context"), None)?;
-        let op = CopyOp {
-            from: CopyFrom::Context(0),
-            sources: sources.iter().map(|source| (*source).to_owned()).collect(),
-            inline: Vec::new(),
-            destination: destination.to_owned(),
-            chown: None,
-            chmod: None,
-            add: false,
-        };
+        let op = copy_op(sources, destination);
         session.copy(&self.path("tree"), &op, &Origin::Context(&context))
     }
 
     fn read(&self, path: &str) -> String {
         fs::read_to_string(self.path(path)).unwrap()
+    }
+}
+
+fn copy_op(sources: &[&str], destination: &str) -> CopyOp {
+    CopyOp {
+        from: CopyFrom::Context(0),
+        sources: sources.iter().map(|source| (*source).to_owned()).collect(),
+        inline: Vec::new(),
+        destination: destination.to_owned(),
+        chown: None,
+        chmod: None,
+        add: false,
     }
 }
 
@@ -114,4 +118,18 @@ fn directories_of_workdir_belong_to_the_user() {
     assert!(bench.path("tree/srv/app").is_dir());
     let error = session.make_directory(&bench.path("tree"), "/srv/more", "eve").unwrap_err();
     assert!(error.message.contains("`eve`"), "{error}");
+}
+
+#[test]
+fn files_that_change_while_they_are_copied_are_refused() {
+    let bench = Bench::new();
+    bench.write("context/a", "1");
+    let context = BuildContext::open(&bench.path("context"), None).unwrap();
+    let origin = Origin::Context(&context);
+    let op = copy_op(&["a"], "/");
+    let taken = origin.digest(&op).unwrap();
+    origin.demand_unchanged(&op, &taken).unwrap();
+    bench.write("context/a", "2");
+    let error = origin.demand_unchanged(&op, &taken).unwrap_err();
+    assert!(error.message.contains("changed while"), "{error}");
 }
