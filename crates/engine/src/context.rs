@@ -34,6 +34,8 @@ pub(crate) struct BuildContext {
     root: Root,
     /// What is in it, by path relative to its root, with `/`; the root itself is not listed.
     entries: BTreeMap<String, Metadata>,
+    /// Paths that are not UTF-8, as far as they can be shown.
+    unnamed: Vec<String>,
 }
 
 impl BuildContext {
@@ -61,6 +63,7 @@ impl BuildContext {
             ignore,
             root,
             entries: BTreeMap::new(),
+            unnamed: Vec::new(),
         };
         context.walk("").context(what)?;
         Ok(context)
@@ -68,8 +71,15 @@ impl BuildContext {
 
     fn walk(&mut self, folder: &str) -> Result<(), anyarch_layer::LayerError> {
         for name in self.root.read_dir(Path::new(folder))? {
-            let Some(name) = name.to_str() else { continue };
-            let path = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
+            let shown = name.to_string_lossy();
+            let path =
+                if folder.is_empty() { shown.into_owned() } else { format!("{folder}/{shown}") };
+            if name.to_str().is_none() {
+                if !self.ignores(&path, false) {
+                    self.unnamed.push(path);
+                }
+                continue;
+            }
             let metadata = self.root.symlink_metadata(Path::new(&path))?;
             let excluded = self.ignores(&path, metadata.is_dir());
             let enter = match &self.ignore {
@@ -148,6 +158,14 @@ impl BuildContext {
             }
         } else {
             found.extend(Some(self.follow(&clean)).filter(|found| self.has(&found.path)));
+        }
+        let inside =
+            |path: &String| found.iter().any(|found| Path::new(path).starts_with(&found.path));
+        if let Some(path) = self.unnamed.iter().find(|path| inside(path)) {
+            return Err(BuildError::input(format!(
+                "the name of {path} in the build context is not UTF-8"
+            ))
+            .hint("rename the file, or exclude it by .dockerignore".to_owned()));
         }
         if found.is_empty() {
             let ignored = self.ignore.as_ref().filter(|_| self.root.exists(Path::new(&clean)));
@@ -339,6 +357,19 @@ mod tests {
         link("nowhere", "lost");
         let context = BuildContext::open(folder.path(), None).unwrap();
         assert!(context.find("l*").unwrap_err().message.contains("leads to nothing"));
+    }
+
+    #[test]
+    fn a_name_that_is_not_utf8_is_not_left_out_in_silence() {
+        let (folder, _) = context(&[("src/a", "1"), ("other/b", "")], None);
+        let name = std::ffi::OsStr::from_bytes(b"src/\xff.txt");
+        fs::write(folder.path().join(name), "").unwrap();
+        let context = BuildContext::open(folder.path(), None).unwrap();
+        assert!(context.find("src").unwrap_err().message.contains("is not UTF-8"));
+        assert!(context.find(".").is_err());
+        assert_eq!(paths(&context, "other"), ["other"]);
+        let ignoring = BuildContext::open(folder.path(), Some((".dockerignore", "**/*.txt\n")));
+        assert_eq!(paths(&ignoring.unwrap(), "src"), ["src"]);
     }
 
     #[test]
