@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyarch_dockerfile::Dockerfile;
-use anyarch_oci::{ImageConfig, Manifest, Platform, Raw, Reference};
+use anyarch_oci::{Descriptor, ImageConfig, Manifest, Platform, Raw, Reference, media_type};
 use anyarch_plan::Plan;
 use anyarch_plan::target::Selection;
 
@@ -225,11 +225,22 @@ impl Session<'_> {
         }
         let layers = manifest.layers.iter().cloned().zip(config.rootfs.diff_ids.iter().cloned());
         let layers =
-            layers.map(|(descriptor, diff_id)| HashedDescriptor { descriptor, diff_id }).collect();
+            layers.map(|(layer, diff_id)| HashedDescriptor { descriptor: as_oci(layer), diff_id });
+        let layers = layers.collect();
         let pinned = reference.with_digest(descriptor.digest.clone());
         let op = ImageOp { reference: pinned.to_string(), manifest: descriptor.digest, layers };
         Ok(ResolvedImage { op, config })
     }
+}
+
+/// A layer as a manifest of ours names it: Docker's media types mean the same content.
+fn as_oci(mut layer: Descriptor) -> Descriptor {
+    match layer.media_type.as_str() {
+        media_type::DOCKER_LAYER_GZIP => layer.media_type = media_type::LAYER_GZIP.to_owned(),
+        media_type::DOCKER_LAYER => layer.media_type = media_type::LAYER.to_owned(),
+        _ => {}
+    }
+    layer
 }
 
 /// Reads an image configuration of at most 8 MiB and verifies its digest.
@@ -327,5 +338,18 @@ fn open_context(folder: &Path, ignore: Option<&Path>) -> Result<BuildContext, Bu
                 .context(|| format!("failed to read {}", path.display()))?;
             BuildContext::open(folder, Some((&path.display().to_string(), &text)))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_of_docker_are_named_as_those_of_oci() {
+        let renamed = |name: &str| as_oci(Descriptor::of(name, b"layer")).media_type;
+        assert_eq!(renamed(media_type::DOCKER_LAYER_GZIP), media_type::LAYER_GZIP);
+        assert_eq!(renamed(media_type::DOCKER_LAYER), media_type::LAYER);
+        assert_eq!(renamed(media_type::LAYER_ZSTD), media_type::LAYER_ZSTD);
     }
 }
