@@ -165,7 +165,19 @@ pub(crate) fn lower(
         done.insert(at, lowered.clone());
         last = Some(lowered);
     }
-    last.ok_or_else(|| BuildError::input(format!("{} has no stage", input.file)))
+    let mut last = last.ok_or_else(|| BuildError::input(format!("{} has no stage", input.file)))?;
+    set_platform(&mut last.config, input.platform);
+    Ok(last)
+}
+
+/// The image is for the platform that was asked for, whatever machine its last stage is from.
+fn set_platform(config: &mut ImageConfig, platform: &Platform) {
+    let same = config.os == platform.os && config.architecture == platform.architecture;
+    config.os.clone_from(&platform.os);
+    config.architecture.clone_from(&platform.architecture);
+    if platform.variant.is_some() || !same {
+        config.variant.clone_from(&platform.variant);
+    }
 }
 
 fn unknown_name(name: &str) -> BuildError {

@@ -167,6 +167,14 @@ fn a_source_word_is_one_path_and_not_empty() {
 }
 
 #[test]
+fn the_image_is_for_the_platform_asked_for() {
+    for base in ["scratch", "python"] {
+        let (_, tree) = lowered(&format!("FROM --platform=linux/amd64 {base}\nLABEL a=b\n"));
+        assert_eq!(tree.config.architecture, "arm64", "{base}");
+    }
+}
+
+#[test]
 fn copies_from_an_image_take_the_target_platform_in_every_stage() {
     lowered("FROM --platform=$BUILDPLATFORM scratch\nCOPY --from=python /x /x\n");
 }
