@@ -1,5 +1,5 @@
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, symlink};
 
 use anyarch_sandbox::Cancel;
 
@@ -104,18 +104,18 @@ fn times_of_a_context_leave_no_trace() {
 #[test]
 fn directories_of_workdir_belong_to_the_user() {
     let bench = Bench::new();
-    // Only an owner that is this process's own can be set by any user.
-    let (uid, gid) = {
-        use std::os::unix::fs::MetadataExt;
-        let metadata = fs::metadata(bench.path("tree")).unwrap();
+    let owner = |path: &str| {
+        let metadata = fs::metadata(bench.path(path)).unwrap();
         (metadata.uid(), metadata.gid())
     };
+    // Whoever is not root can only own files himself.
+    let (uid, gid) = if owner("tree").0 == 0 { (1234, 1235) } else { owner("tree") };
     bench.write("tree/etc/passwd", &format!("app:x:{uid}:{gid}::/:\n"));
     let engine = testing::engine(&bench.path("store"));
     let cancel = Cancel::new();
     let session = Session::new(&engine, 0, &|_| {}, &cancel);
     session.make_directory(&bench.path("tree"), "/srv/app", "app").unwrap();
-    assert!(bench.path("tree/srv/app").is_dir());
+    assert_eq!((owner("tree/srv"), owner("tree/srv/app")), ((uid, gid), (uid, gid)));
     let error = session.make_directory(&bench.path("tree"), "/srv/more", "eve").unwrap_err();
     assert!(error.message.contains("`eve`"), "{error}");
 }
