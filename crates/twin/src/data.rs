@@ -1,0 +1,158 @@
+//! The table of programs, `twins.toml`, as typed values.
+
+use serde::Deserialize;
+
+/// The table that comes with this program.
+const BUILT_IN: &str = include_str!("../twins.toml");
+
+/// A table of platforms and programs.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Data {
+    pub(crate) platform: Vec<PlatformNames>,
+    pub(crate) program: Vec<Program>,
+}
+
+/// What the table is not.
+#[derive(Debug)]
+pub struct DataError(toml::de::Error);
+
+impl std::fmt::Display for DataError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the table of twins is not valid: {}", self.0)
+    }
+}
+
+impl std::error::Error for DataError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+/// What a platform is called by whom.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlatformNames {
+    /// As OCI writes it: `linux/arm64`.
+    pub name: String,
+    /// As uname(2) says: `aarch64`.
+    pub machine: String,
+    /// Debian's multiarch triplet: `aarch64-linux-gnu`.
+    pub triplet: String,
+    /// Debian's architecture: `arm64`.
+    pub debian: String,
+    /// Path of the dynamic loader that programs name.
+    pub loader: String,
+    /// Whether twins may stand in for its programs.
+    pub twins: bool,
+}
+
+/// One kind of programs, with all that is to be known of them.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Program {
+    #[serde(default)]
+    pub(crate) names: Vec<String>,
+    #[serde(default)]
+    pub(crate) paths: Vec<String>,
+    pub(crate) packages: Vec<String>,
+    pub(crate) reason: String,
+    #[serde(default)]
+    pub(crate) shim: bool,
+    #[serde(default)]
+    pub(crate) refuse: Vec<String>,
+    #[serde(default)]
+    pub(crate) refuse_variables: Vec<String>,
+    #[serde(default)]
+    pub(crate) patch: Option<Patch>,
+    #[serde(default)]
+    pub(crate) redirects: Vec<(String, String)>,
+    #[serde(default)]
+    pub(crate) same_trees: Vec<String>,
+    #[serde(default)]
+    pub(crate) variables: Vec<String>,
+    #[serde(default)]
+    pub(crate) interpret: Option<Interpret>,
+}
+
+/// What is replaced in a program and its libraries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Patch {
+    /// The name of Debian's architecture.
+    DebianArchitecture,
+}
+
+/// What an interpreter may run.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Interpret {
+    pub(crate) flags: String,
+    pub(crate) valued: String,
+    #[serde(default)]
+    pub(crate) modules: Vec<String>,
+    #[serde(default)]
+    pub(crate) code: Vec<(String, String)>,
+    #[serde(default)]
+    pub(crate) scripts: Vec<Vec<String>>,
+}
+
+impl Data {
+    /// The table that comes with this program.
+    ///
+    /// # Errors
+    /// Never, unless it was built from a damaged one; a test reads it.
+    pub fn built_in() -> Result<Data, DataError> {
+        toml::from_str(BUILT_IN).map_err(DataError)
+    }
+
+    /// The names of a platform such as `linux/arm64`, if the table has it.
+    pub fn platform(&self, name: &str) -> Option<&PlatformNames> {
+        self.platform.iter().find(|platform| platform.name == name)
+    }
+
+    /// The Debian packages that programs of the table come from, sorted.
+    pub fn packages(&self) -> Vec<&str> {
+        let mut packages: Vec<&str> =
+            self.program.iter().flat_map(|program| &program.packages).map(String::as_str).collect();
+        packages.sort_unstable();
+        packages.dedup();
+        packages
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_that_comes_along_is_whole() {
+        let data = Data::built_in().unwrap();
+        assert!(data.platform("linux/amd64").unwrap().twins);
+        assert_eq!(data.platform("linux/arm64").unwrap().machine, "aarch64");
+        assert!(data.platform("linux/mips").is_none());
+        assert!(data.packages().contains(&"coreutils"));
+        for program in &data.program {
+            assert!(!program.reason.is_empty() && !program.packages.is_empty(), "{program:?}");
+            assert!(!program.names.is_empty() || !program.paths.is_empty(), "{program:?}");
+            for script in program.interpret.iter().flat_map(|rule| &rule.scripts) {
+                assert!(matches!(script.len(), 1 | 2), "{script:?}");
+            }
+            // Whoever asks for directories of its own architecture does so through the shim.
+            assert!(program.redirects.is_empty() || program.shim, "{program:?}");
+        }
+        let mut names: Vec<&String> = data.program.iter().flat_map(|p| &p.names).collect();
+        let count = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), count, "a program is named twice");
+    }
+
+    #[test]
+    fn a_key_that_nobody_knows_is_an_error() {
+        let text =
+            "platform = []\n[[program]]\nnames = []\npackages = []\nreason = \"\"\nshimm = true\n";
+        let error = toml::from_str::<Data>(text).map_err(DataError).unwrap_err();
+        assert!(error.to_string().contains("shimm"), "{error}");
+    }
+}
