@@ -60,10 +60,15 @@ const READ_ONLY: [&str; 5] =
 const SAFE: Attr =
     Attr::MOUNT_ATTR_NOSUID.union(Attr::MOUNT_ATTR_NODEV).union(Attr::MOUNT_ATTR_NOEXEC);
 
-/// Builds the root of `process` and makes it the root of this process.
-pub(crate) fn enter_root(process: &Process, privilege: Privilege) -> Result<(), Failure> {
+/// Nothing that is mounted outside from now on turns up here.
+pub(crate) fn separate() -> Result<(), Failure> {
     mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)
-        .at(|| "separate the mounts from the caller's".into())?;
+        .at(|| "separate the mounts from the caller's".into())
+}
+
+/// Builds the root of `process` and makes it the root of this process. Expects
+/// [separate] mounts.
+pub(crate) fn enter_root(process: &Process, privilege: Privilege) -> Result<(), Failure> {
     let root = own_root(&process.root)?;
     let root = root.as_fd();
     proc_and_sys(root, process.network)?;

@@ -1,13 +1,13 @@
-//! An emulator and a foreign platform → a handler in the kernel, for the user namespace of this
-//! program only.
+//! A handler and a foreign platform → a registration in the kernel, for the user namespace of this
+//! process.
 //!
 //! The kernel (6.7 and newer) keeps a `binfmt_misc` for each user namespace. It is mounted here
-//! detached, so it has no path that anyone could see. The emulator is opened at registration (flag
+//! detached, so it has no path that anyone could see. The handler is opened at registration (flag
 //! F), so the roots of runs need no copy of it. Flag P keeps `argv[0]`. Flag C (and O, which it
 //! implies) takes user and rights from the foreign program, so that setuid works as natively.
 //!
-//! For the real root the user namespace is the machine's own, and a handler there would change the
-//! machine: that is refused.
+//! Two use it: pid 1 of a run with [`Foreign`](crate::Foreign) programs, in a namespace of its own;
+//! and the calling program, for the real root of a kernel that has but one `binfmt_misc`.
 
 use std::fmt::Write;
 use std::fs::File;
@@ -17,10 +17,9 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::mount::MountAttrFlags;
 
-use crate::error::{Failure, SandboxError};
+use crate::error::SandboxError;
 use crate::foreign::ForeignPlatform;
 use crate::mountapi::new_mount;
-use crate::privilege::{self, Privilege};
 
 /// A registered handler: until it is dropped, programs of its platform can be run.
 #[derive(Debug)]
@@ -37,26 +36,25 @@ impl Emulation {
     /// `emulator`, a static executable of this machine that is open for reading. To be called
     /// after [`enter`](crate::enter); one handler for a platform at a time.
     ///
+    /// For the real root the whole machine gets the handler, for as long as the result lives; a
+    /// `kill -9` leaves it there until someone removes it or the machine starts anew. So this is for
+    /// kernels on which there is no other way
+    /// ([`Support::RootRegistration`](crate::Support::RootRegistration)); all others have
+    /// [`Foreign`](crate::Foreign).
+    ///
     /// # Errors
-    /// [`SandboxError::Emulation`]: as the real root, on a kernel older than 6.7 or one without
-    /// `binfmt_misc`, when the platform has a handler already (`AlreadyExists`), or when `emulator`
-    /// cannot be executed.
+    /// [`SandboxError::Emulation`]: as an ordinary user on a kernel older than 6.7, on one without
+    /// `binfmt_misc`, when this program has registered a handler for the platform already
+    /// (`AlreadyExists`), or when `emulator` cannot be executed.
     pub fn register(
         platform: &'static ForeignPlatform,
         emulator: &File,
     ) -> Result<Emulation, SandboxError> {
-        let failed = |source| SandboxError::Emulation {
+        register(platform, emulator).map_err(|source| SandboxError::Emulation {
             platform: platform.platform,
-            kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+            kernel: kernel(),
             source,
-        };
-        match privilege::current().map_err(Failure::enter)? {
-            Privilege::Root => Err(failed(io::Error::new(
-                io::ErrorKind::Unsupported,
-                "a handler of the real root would change the machine",
-            ))),
-            _ => register(platform, emulator).map_err(failed),
-        }
+        })
     }
 }
 
@@ -67,19 +65,31 @@ impl Drop for Emulation {
     }
 }
 
-fn register(platform: &ForeignPlatform, emulator: &File) -> io::Result<Emulation> {
+/// Release of the running kernel.
+pub(crate) fn kernel() -> String {
+    rustix::system::uname().release().to_string_lossy().into_owned()
+}
+
+/// The `binfmt_misc` of this user namespace, detached.
+pub(crate) fn handlers() -> io::Result<OwnedFd> {
     let safe = MountAttrFlags::MOUNT_ATTR_NOSUID
         | MountAttrFlags::MOUNT_ATTR_NODEV
         | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    let mount = new_mount("binfmt_misc", &[], safe)?;
+    new_mount("binfmt_misc", &[], safe)
+}
+
+/// Registers `emulator` in the user namespace of this process.
+pub(crate) fn register(platform: &ForeignPlatform, emulator: &File) -> io::Result<Emulation> {
+    let mount = handlers()?;
     let name = name(platform);
     let line = line(platform, &name, &format!("/proc/self/fd/{}", emulator.as_raw_fd()));
     write(&mount, "register", line.as_bytes())?;
     Ok(Emulation { mount, name })
 }
 
+/// Another one for each process, so that two of them with one `binfmt_misc` do not meet.
 fn name(platform: &ForeignPlatform) -> String {
-    format!("anyarch-{}", platform.machine)
+    format!("anyarch-{}-{}", platform.machine, std::process::id())
 }
 
 /// The line that registers a handler (Documentation/admin-guide/binfmt-misc.rst of Linux).
@@ -110,7 +120,7 @@ mod tests {
     fn a_handler_is_one_line() {
         let platform = ForeignPlatform::find("linux/s390x").unwrap();
         assert_eq!(
-            line(platform, &name(platform), "/proc/self/fd/7"),
+            line(platform, "anyarch-s390x", "/proc/self/fd/7"),
             r":anyarch-s390x:M::\x7f\x45\x4c\x46\x02\x02\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\x16:\xff\xff\xff\xff\xff\xff\xff\x00\x00\x00\x00\x00\x00\x00\x00\x00\xff\xfe\xff\xff:/proc/self/fd/7:POCF"
         );
     }

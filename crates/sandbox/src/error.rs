@@ -50,7 +50,17 @@ pub enum SandboxError {
         /// The cause.
         source: io::Error,
     },
-    /// Programs of a foreign platform cannot be run.
+    /// This machine has no way to run programs of a foreign platform.
+    #[error("failed to find a way to run programs of {platform} (Linux {kernel})")]
+    NoEmulation {
+        /// The platform, such as `linux/arm64`.
+        platform: &'static str,
+        /// Release of the running kernel.
+        kernel: String,
+        /// What the kernel answered to the best of the ways.
+        source: io::Error,
+    },
+    /// An emulator could not be registered with the kernel.
     #[error("failed to register an emulator for {platform} (Linux {kernel})")]
     Emulation {
         /// The platform, such as `linux/arm64`.
@@ -173,16 +183,22 @@ impl SandboxError {
                         .into(),
                 )
             }
-            SandboxError::Emulation { source, .. } => match source.kind() {
-                io::ErrorKind::Unsupported => Some("run as an ordinary user".into()),
-                io::ErrorKind::PermissionDenied => {
-                    Some("this needs Linux 6.7 or newer: boot such a kernel".into())
-                }
-                _ if source.raw_os_error() == Some(libc::ENODEV) => {
-                    Some("as root: modprobe binfmt_misc".into())
-                }
-                _ => None,
-            },
+            SandboxError::NoEmulation { source, .. } | SandboxError::Emulation { source, .. }
+                if source.raw_os_error() == Some(libc::ENODEV) =>
+            {
+                Some("as root: modprobe binfmt_misc".into())
+            }
+            SandboxError::NoEmulation { .. } => Some(
+                "boot Linux 6.7 or newer, or install qemu-user-static and binfmt-support on this \
+                 machine, or run as root"
+                    .into(),
+            ),
+            SandboxError::Emulation { source, .. } if is_permission(source) => {
+                Some("boot Linux 6.7 or newer, or run as root".into())
+            }
+            SandboxError::Setup { operation, .. } if operation.starts_with(FOREIGN_NAMESPACE) => {
+                Some("as root: sysctl user.max_user_namespaces=15000".into())
+            }
             SandboxError::Prepare { operation, source }
                 if operation.starts_with("make the mount point")
                     && source.raw_os_error() == Some(libc::EROFS) =>
@@ -213,6 +229,9 @@ impl SandboxError {
         }
     }
 }
+
+/// The operation by which a run of foreign programs gets its own handlers.
+pub(crate) const FOREIGN_NAMESPACE: &str = "create a user namespace for foreign programs";
 
 fn is_permission(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::PermissionDenied

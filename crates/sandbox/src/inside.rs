@@ -1,7 +1,8 @@
 //! The inside of a run: pid 1 of the sandbox, from its start to its end.
 //!
-//! Runs single-threaded in the executable of the calling program, started again by
-//! [`spawn`](crate::spawn). Builds the root, forks the process, and stays to reap.
+//! Runs in the executable of the calling program, started again by [`spawn`](crate::spawn), with
+//! one thread, and in a run of foreign programs one more that only sleeps. Builds the root, forks
+//! the process, and stays to reap.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -11,8 +12,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::FdFlags;
 
 use crate::devices;
+use crate::emulation::Emulation;
 use crate::error::{At, Failure};
 use crate::execute;
+use crate::foreigners::Outside;
 use crate::privilege::{self, Privilege};
 use crate::process::{Network, Process};
 use crate::reap;
@@ -33,7 +36,8 @@ pub(crate) fn take_over() {
     };
     let Handed { order, report, control } = handed;
     let done = match build(order, &control) {
-        Ok((process, privilege)) => start(&process, privilege, &report, &control),
+        // The emulation stays registered until the end of this process.
+        Ok((process, privilege, _emulation)) => start(&process, privilege, &report, &control),
         Err(failure) => Report::Setup(failure),
     };
     tell(&report, &done);
@@ -63,7 +67,10 @@ fn handed() -> Option<Handed> {
 }
 
 /// Makes this process ready to be pid 1 and builds the root around it.
-fn build(order: OwnedFd, control: &OwnedFd) -> Result<(Process, Privilege), Failure> {
+fn build(
+    order: OwnedFd,
+    control: &OwnedFd,
+) -> Result<(Process, Privilege, Option<Emulation>), Failure> {
     die_with_parent(control)?;
     let mut bytes = Vec::new();
     File::from(order).read_to_end(&mut bytes).at(|| "read the order".into())?;
@@ -73,15 +80,18 @@ fn build(order: OwnedFd, control: &OwnedFd) -> Result<(Process, Privilege), Fail
     // Every descriptor but the standard ones stays out of the process.
     close_on_exec()?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    devices::separate()?;
+    let outside = process.foreign.as_ref().map(Outside::open).transpose()?;
     devices::enter_root(&process, privilege)?;
     rustix::system::sethostname(process.hostname.as_bytes()).at(|| "set the host name".into())?;
     if process.network == Network::None {
         loopback_up().at(|| "bring the loopback interface up".into())?;
     }
+    let emulation = outside.map(Outside::settle).transpose()?;
     // The process cannot look into pid 1, whose executable is the host's.
     // SAFETY: PR_SET_DUMPABLE takes one number.
     unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) };
-    Ok((process, privilege))
+    Ok((process, privilege, emulation))
 }
 
 /// Asks to be killed with the parent, and ends now if the parent has gone already.
@@ -117,7 +127,7 @@ fn close_on_exec() -> Result<(), Failure> {
 
 /// Forks the process and stays as init until it ends; what is to be reported.
 fn start(process: &Process, privilege: Privilege, report: &OwnedFd, control: &OwnedFd) -> Report {
-    // SAFETY: this process has one thread, so the child may use everything that it may.
+    // SAFETY: no other thread of this process (there may be one that sleeps) holds a lock, so the child may use everything that it may.
     let pid = unsafe { libc::fork() };
     if pid < 0 {
         return Report::Setup(Failure {

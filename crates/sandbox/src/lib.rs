@@ -18,8 +18,8 @@
 //! 4. When the process ends, pid 1 ends, and with it everything in the namespace; the calling
 //!    thread drains the output, removes the mount points it made and returns the exit.
 //!
-//! Programs of other machines run where an emulator is registered for them ([`Emulation`]), in the
-//! user namespace of this program only.
+//! Programs of other machines run through a handler that is registered for one run and seen by
+//! that run alone ([`Foreign`]).
 //!
 //! Everything mounted lives in the private mount namespace of this program, and every process of a
 //! run dies with the thread that called [`run`]: a `kill -9` leaves neither mounts nor processes.
@@ -36,10 +36,12 @@ mod emulation;
 mod error;
 mod execute;
 mod foreign;
+mod foreigners;
 mod inside;
 mod mountapi;
 mod mountpoint;
 mod overlay;
+mod parked;
 mod privilege;
 mod process;
 mod reap;
@@ -48,6 +50,7 @@ mod run;
 mod seccomp;
 mod spawn;
 mod subid;
+mod userns;
 mod wire;
 
 pub use cancel::Cancel;
@@ -57,7 +60,9 @@ pub use error::{ExecFailure, SandboxError};
 pub use foreign::ForeignPlatform;
 pub use overlay::OverlayMount;
 pub use privilege::{Entered, Privilege, enter};
-pub use process::{Exit, Mount, Network, Output, Process, ProvidedFile, Stdin, Stream};
+pub use process::{
+    Exit, Foreign, HIDDEN, Mount, Network, Output, Process, ProvidedFile, Stdin, Stream,
+};
 pub use run::run;
 
 /// Takes over when this process was started as the inside of a sandbox; returns at once otherwise.

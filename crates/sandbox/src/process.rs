@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::caps::Capabilities;
+use crate::foreign::ForeignPlatform;
 
 /// One process to run in one mounted root.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +43,8 @@ pub struct Process {
     pub output: Output,
     /// Capabilities that the process may have; a user other than 0 starts without any.
     pub capabilities: Capabilities,
+    /// Programs of another machine that the process may start; see [`Foreign`].
+    pub foreign: Option<Foreign>,
 }
 
 impl Process {
@@ -66,6 +69,7 @@ impl Process {
             stdin: Stdin::Null,
             output: Output::Pipe,
             capabilities: Capabilities::DOCKER,
+            foreign: None,
         }
     }
 }
@@ -73,6 +77,29 @@ impl Process {
 /// The search path when the environment has none, as Docker sets it.
 pub(crate) const DEFAULT_PATH: &str =
     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Programs of another machine in one run, without anything registered on this one.
+///
+/// Such a run is in a user namespace of its own, with the same ids. What it cannot do, though the
+/// real root could: make device nodes, and what needs a capability over the network. Needs Linux
+/// 6.7 ([`foreign_support`](crate::foreign_support) tells).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Foreign {
+    /// Whose programs.
+    pub platform: &'static ForeignPlatform,
+    /// A static executable of this machine, a path outside the root. The kernel starts it for every
+    /// program of the platform with its own path, the program's path, and the program's arguments
+    /// from `argv[0]` on; the open program is `AT_EXECFD` of its auxiliary vector.
+    pub handler: PathBuf,
+    /// A directory outside the root, with all that is mounted below it. The process finds it at
+    /// [`HIDDEN`], and no listing shows it. Neither devices nor setuid bits work in it; read-only it
+    /// is where it is so outside.
+    pub hidden: Option<PathBuf>,
+}
+
+/// Where a process finds [`Foreign::hidden`]: the entry in `/proc` of a thread, which is none of
+/// those that a listing of `/proc` has.
+pub const HIDDEN: &str = "/proc/3";
 
 /// The network of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -45,6 +45,18 @@ pub(crate) fn mapped_ids(uid_map: &str) -> u64 {
     uid_map.lines().filter_map(|line| line.split_whitespace().nth(2)?.parse::<u64>().ok()).sum()
 }
 
+/// `/proc/PID/uid_map` → the map of a namespace inside of that one, in which every id keeps its
+/// number.
+pub(crate) fn identity(uid_map: &str) -> String {
+    uid_map.lines().fold(String::new(), |out, line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        match fields[..] {
+            [inside, _, count] => out + inside + " " + inside + " " + count + "\n",
+            _ => out,
+        }
+    })
+}
+
 /// The name of a user in the text of `/etc/passwd`.
 pub(crate) fn user_name(passwd: &str, uid: u32) -> Option<String> {
     passwd.lines().find_map(|line| {
@@ -93,6 +105,16 @@ mod tests {
         );
         assert_eq!(mapped_ids("         0          0 4294967295\n"), 4_294_967_295);
         assert_eq!(mapped_ids("nonsense"), 0);
+    }
+
+    #[test]
+    fn ids_keep_their_numbers_one_namespace_further_in() {
+        assert_eq!(
+            identity("         0       1000          1\n         1     100000      65536\n"),
+            "0 0 1\n1 1 65536\n"
+        );
+        assert_eq!(identity("         0          0 4294967295\n"), "0 0 4294967295\n");
+        assert_eq!(identity("nonsense"), "");
     }
 
     #[test]

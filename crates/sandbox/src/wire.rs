@@ -11,7 +11,8 @@ use std::path::PathBuf;
 
 use crate::caps::Capabilities;
 use crate::error::{ExecFailure, Failure};
-use crate::process::{Exit, Mount, Network, Output, Process, ProvidedFile, Stdin};
+use crate::foreign::ForeignPlatform;
+use crate::process::{Exit, Foreign, Mount, Network, Output, Process, ProvidedFile, Stdin};
 
 /// What the inside reports.
 #[derive(Debug)]
@@ -60,6 +61,11 @@ pub(crate) fn encode_process(process: &Process) -> Vec<u8> {
     out.number((process.stdin == Stdin::Inherit).into());
     out.number((process.output == Output::Inherit).into());
     out.number(process.capabilities.bits());
+    out.list(process.foreign.as_slice(), |out, foreign| {
+        out.bytes(foreign.platform.platform.as_bytes());
+        out.os(foreign.handler.as_os_str());
+        out.list(foreign.hidden.as_slice(), |out, hidden| out.os(hidden.as_os_str()));
+    });
     out.0
 }
 
@@ -96,6 +102,15 @@ pub(crate) fn decode_process(bytes: &[u8]) -> io::Result<Process> {
         stdin: if read.number()? == 1 { Stdin::Inherit } else { Stdin::Null },
         output: if read.number()? == 1 { Output::Inherit } else { Output::Pipe },
         capabilities: Capabilities::from_bits(read.number()?),
+        foreign: read
+            .list(|read| {
+                Ok(Foreign {
+                    platform: ForeignPlatform::find(&read.text()?).ok_or_else(unknown)?,
+                    handler: read.path()?,
+                    hidden: read.list(Reader::path)?.pop(),
+                })
+            })?
+            .pop(),
     };
     Ok(process)
 }
@@ -240,6 +255,10 @@ impl<'a> Reader<'a> {
     }
 }
 
+fn unknown() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "a platform that is not in the table")
+}
+
 fn truncated() -> io::Error {
     io::Error::new(io::ErrorKind::UnexpectedEof, "message cut short")
 }
@@ -262,13 +281,23 @@ mod tests {
             stdin: Stdin::Inherit,
             output: Output::Inherit,
             uid: 7,
+            foreign: Some(Foreign {
+                platform: ForeignPlatform::find("linux/arm64").unwrap(),
+                handler: "/h".into(),
+                hidden: Some("/d".into()),
+            }),
             ..Process::new("/root dir", ["sh", "-c", ""])
         }
     }
 
     #[test]
     fn order_survives_the_trip() {
-        assert_eq!(decode_process(&encode_process(&example())).unwrap(), example());
+        let mut process = example();
+        assert_eq!(decode_process(&encode_process(&process)).unwrap(), process);
+        process.foreign.as_mut().unwrap().hidden = None;
+        assert_eq!(decode_process(&encode_process(&process)).unwrap(), process);
+        process.foreign = None;
+        assert_eq!(decode_process(&encode_process(&process)).unwrap(), process);
     }
 
     #[test]

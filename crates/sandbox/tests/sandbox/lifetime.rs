@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyarch_sandbox::{Cancel, Exit, Privilege, SandboxError, Stream, enter, run};
 
 use crate::Case;
+use crate::emulated::foreign;
 use crate::room::{Room, done, said};
 
 pub(crate) const CASES: &[Case] = &[
@@ -21,7 +22,7 @@ pub(crate) const CASES: &[Case] = &[
 ];
 
 /// Whether any process of this machine has `mark` in its command line.
-fn alive(mark: &str) -> bool {
+pub(crate) fn alive(mark: &str) -> bool {
     fs::read_dir("/proc").unwrap().any(|entry| {
         let line = fs::read(entry.unwrap().path().join("cmdline")).unwrap_or_default();
         String::from_utf8_lossy(&line).contains(mark)
@@ -29,7 +30,7 @@ fn alive(mark: &str) -> bool {
 }
 
 /// A number of seconds that no other test sleeps.
-fn mark(number: u32) -> String {
+pub(crate) fn mark(number: u32) -> String {
     format!("{}{number}", 1_000_000 + std::process::id())
 }
 
@@ -94,7 +95,10 @@ pub(crate) fn victim(folder: &Path) -> ExitCode {
     let room = Room::new();
     let mark = fs::read_to_string(folder.join("mark")).unwrap();
     println!("{}", room.root.display());
-    let process = room.shell(&format!("(sleep {mark} &); echo ready; sleep {mark}"));
+    let mut process = room.shell(&format!("(sleep {mark} &); echo ready; sleep {mark}"));
+    if let Ok(handler) = fs::read_to_string(folder.join("handler")) {
+        process = foreign(process, handler.into(), Some(folder));
+    }
     let ended = run(
         &process,
         &mut |stream, bytes| {
@@ -108,8 +112,16 @@ pub(crate) fn victim(folder: &Path) -> ExitCode {
 }
 
 fn killing_the_caller_leaves_nothing(_: Privilege) {
+    kill_the_caller(None);
+}
+
+/// Kills a caller in the middle of a run, one with a handler of foreign programs if one is given.
+pub(crate) fn kill_the_caller(handler: Option<&Path>) {
     let folder = tempfile::tempdir().unwrap();
-    let mark = mark(3);
+    let mark = mark(if handler.is_some() { 4 } else { 3 });
+    if let Some(handler) = handler {
+        fs::write(folder.path().join("handler"), handler.to_str().unwrap()).unwrap();
+    }
     fs::write(folder.path().join("mark"), &mark).unwrap();
     let mut caller = Command::new(std::env::current_exe().unwrap())
         .arg(format!("--victim={}", folder.path().display()))

@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, missing_docs)]
 
 mod cases;
+mod emulated;
 #[cfg(target_arch = "x86_64")]
 mod foreign;
 mod lifetime;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         lifetime::CASES,
         terminal::CASES,
         refusals::CASES,
+        emulated::CASES,
         #[cfg(target_arch = "x86_64")]
         foreign::CASES,
     ]

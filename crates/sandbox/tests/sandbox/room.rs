@@ -9,9 +9,9 @@ use std::sync::OnceLock;
 
 use anyarch_sandbox::{Cancel, Exit, OverlayMount, Process, SandboxError, Stream, run};
 
-const PROGRAMS: [&str; 20] = [
+const PROGRAMS: [&str; 21] = [
     "sh", "cat", "ls", "id", "env", "sleep", "true", "mkdir", "stat", "chown", "mv", "rm", "touch",
-    "head", "wc", "mknod", "grep", "ln", "chmod", "readlink",
+    "head", "wc", "mknod", "grep", "ln", "chmod", "readlink", "find",
 ];
 
 static BASE: OnceLock<PathBuf> = OnceLock::new();
@@ -19,7 +19,7 @@ static BASE: OnceLock<PathBuf> = OnceLock::new();
 /// Removes the directory that [`base`] made, at the end of the program.
 pub(crate) fn clear() {
     if let Some(base) = BASE.get() {
-        fs::remove_dir_all(base).unwrap();
+        fs::remove_dir_all(base.parent().unwrap()).unwrap();
     }
 }
 
@@ -27,7 +27,8 @@ pub(crate) fn clear() {
 pub(crate) fn base() -> &'static Path {
     BASE.get_or_init(|| {
         // Removed by `clear`.
-        let base = tempfile::tempdir().unwrap().keep();
+        let base = tempfile::tempdir().unwrap().keep().join("base");
+        fs::create_dir(&base).unwrap();
         fs::create_dir(base.join("bin")).unwrap();
         let mut libraries = BTreeSet::new();
         for program in PROGRAMS {
