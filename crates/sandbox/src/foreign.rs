@@ -38,7 +38,7 @@ const TABLE: [ForeignPlatform; 5] = [
 ];
 
 /// Bytes of an ELF header that are compared: up to and with `e_machine`.
-const LENGTH: usize = 20;
+pub(crate) const LENGTH: usize = 20;
 
 impl ForeignPlatform {
     /// The entry of a platform such as `linux/arm64`, if the table has one.
@@ -56,6 +56,13 @@ impl ForeignPlatform {
         out[16..18].copy_from_slice(&half(2));
         out[18..20].copy_from_slice(&half(self.number));
         out
+    }
+
+    /// Beginnings of its programs of both kinds, fixed and position-independent ones.
+    pub(crate) fn heads(&self) -> [[u8; LENGTH]; 2] {
+        let mut independent = self.magic();
+        independent[if self.big { 17 } else { 16 }] = 3;
+        [self.magic(), independent]
     }
 
     /// Everything but the system's ABI and its version, padding, and whether the program is

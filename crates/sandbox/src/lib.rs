@@ -19,7 +19,7 @@
 //!    thread drains the output, removes the mount points it made and returns the exit.
 //!
 //! Programs of other machines run through a handler that is registered for one run and seen by
-//! that run alone ([`Foreign`]).
+//! that run alone ([`Foreign`]); what older kernels offer instead, [`foreign_support`] says.
 //!
 //! Everything mounted lives in the private mount namespace of this program, and every process of a
 //! run dies with the thread that called [`run`]: a `kill -9` leaves neither mounts nor processes.
@@ -50,6 +50,7 @@ mod run;
 mod seccomp;
 mod spawn;
 mod subid;
+mod support;
 mod userns;
 mod wire;
 
@@ -64,6 +65,7 @@ pub use process::{
     Exit, Foreign, HIDDEN, Mount, Network, Output, Process, ProvidedFile, Stdin, Stream,
 };
 pub use run::run;
+pub use support::{Support, foreign_support};
 
 /// Takes over when this process was started as the inside of a sandbox; returns at once otherwise.
 ///

@@ -85,7 +85,7 @@ pub(crate) fn current() -> Result<Privilege, Failure> {
 }
 
 /// Root that may mount; root of a container without that right counts as an ordinary user.
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
         && rustix::thread::capabilities(None)
             .is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN))

@@ -12,7 +12,7 @@ use std::sync::{LazyLock, Mutex};
 
 use anyarch_sandbox::{
     Cancel, Exit, Foreign, ForeignPlatform, HIDDEN, Network, OverlayMount, Privilege, Process,
-    SandboxError, run,
+    SandboxError, Support, foreign_support, run,
 };
 
 use crate::Case;
@@ -20,6 +20,7 @@ use crate::lifetime::{alive, kill_the_caller, mark};
 use crate::room::{Room, base, done, said, tree};
 
 pub(crate) const CASES: &[Case] = &[
+    ("kernels_are_probed_needs_userns", |_| with_room(kernels_are_probed)),
     ("handlers_get_programs_needs_userns", |_| with_room(handlers_get_programs)),
     ("scripts_may_be_foreign_needs_userns", |_| with_room(scripts_may_be_foreign)),
     ("each_run_has_its_handler_needs_userns", |_| with_room(each_run_has_its_handler)),
@@ -91,6 +92,13 @@ pub(crate) fn foreign(mut process: Process, handler: PathBuf, hidden: Option<&Pa
 /// A script in a run that knows foreign programs.
 fn sh(room: &Room, script: &str) -> String {
     said(&foreign(room.shell(script), handler("one"), None))
+}
+
+fn kernels_are_probed(_: &Room) {
+    for _ in 0..2 {
+        let support = foreign_support(platform());
+        assert!(matches!(support, Support::PerNamespace), "{support:?}");
+    }
 }
 
 fn handlers_get_programs(room: &Room) {
