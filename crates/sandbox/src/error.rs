@@ -196,8 +196,26 @@ impl SandboxError {
             SandboxError::Emulation { source, .. } if is_permission(source) => {
                 Some("boot Linux 6.7 or newer, or run as root".into())
             }
-            SandboxError::Setup { operation, .. } if operation.starts_with(FOREIGN_NAMESPACE) => {
-                Some("as root: sysctl user.max_user_namespaces=15000".into())
+            SandboxError::Setup { operation, source } if operation == FOREIGN_NAMESPACE => {
+                match source.raw_os_error() {
+                    Some(libc::ENOSPC) => {
+                        Some("as root: sysctl user.max_user_namespaces=15000".into())
+                    }
+                    _ => Some(
+                        "inside a container, start it privileged or with a seccomp profile that \
+                         allows unshare"
+                            .into(),
+                    ),
+                }
+            }
+            SandboxError::Setup { operation, source }
+                if operation.starts_with("register the handler") =>
+            {
+                match source.raw_os_error() {
+                    Some(libc::EPERM) => Some("boot Linux 6.7 or newer".into()),
+                    Some(libc::ENODEV) => Some("as root: modprobe binfmt_misc".into()),
+                    _ => None,
+                }
             }
             SandboxError::Prepare { operation, source }
                 if operation.starts_with("make the mount point")

@@ -42,7 +42,7 @@ fn wait() {
         std::arch::asm!(
             "syscall",
             inlateout("rax") libc::SYS_ppoll => _,
-            in("rdi") 0, in("rsi") 0, in("rdx") 0, in("r10") 0, in("r8") 0,
+            in("rdi") 0_u64, in("rsi") 0_u64, in("rdx") 0_u64, in("r10") 0_u64, in("r8") 0_u64,
             lateout("rcx") _, lateout("r11") _,
             options(nostack),
         );
@@ -57,7 +57,8 @@ fn wait() {
         std::arch::asm!(
             "svc 0",
             in("x8") libc::SYS_ppoll,
-            inlateout("x0") 0_u64 => _, in("x1") 0, in("x2") 0, in("x3") 0, in("x4") 0,
+            inlateout("x0") 0_u64 => _,
+            in("x1") 0_u64, in("x2") 0_u64, in("x3") 0_u64, in("x4") 0_u64,
             options(nostack),
         );
     }

@@ -81,8 +81,9 @@ pub(crate) const DEFAULT_PATH: &str =
 /// Programs of another machine in one run, without anything registered on this one.
 ///
 /// Such a run is in a user namespace of its own, with the same ids. What it cannot do, though the
-/// real root could: make device nodes, and what needs a capability over the network. Needs Linux
-/// 6.7 ([`foreign_support`](crate::foreign_support) tells).
+/// real root could: make device nodes, and what needs a capability over the network (ports below
+/// 1024, raw sockets), also over an own one. Needs Linux 6.7
+/// ([`foreign_support`](crate::foreign_support) tells).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Foreign {
     /// Whose programs.
@@ -92,7 +93,7 @@ pub struct Foreign {
     /// from `argv[0]` on; the open program is `AT_EXECFD` of its auxiliary vector.
     pub handler: PathBuf,
     /// A directory outside the root, with all that is mounted below it. The process finds it at
-    /// [`HIDDEN`], and no listing shows it. Neither devices nor setuid bits work in it; read-only it
+    /// [`HIDDEN`], and no listing of a directory shows it (the table of mounts does). Neither devices nor setuid bits work in it; read-only it
     /// is where it is so outside.
     pub hidden: Option<PathBuf>,
 }

@@ -113,9 +113,11 @@ fn interpreter(text: &str, platform: &ForeignPlatform) -> Option<PathBuf> {
     };
     let caught = |head: [u8; LENGTH]| {
         magic.iter().zip(&mask).enumerate().all(|(at, (magic, mask))| {
-            // Past the part of the header that is known, anything may stand.
-            let byte = offset.checked_add(at).and_then(|at| head.get(at)).unwrap_or(magic);
-            (byte ^ magic) & mask == 0
+            match offset.checked_add(at).and_then(|at| head.get(at)) {
+                Some(byte) => (byte ^ magic) & mask == 0,
+                // What follows in the header may be anything.
+                None => *mask == 0,
+            }
         })
     };
     let both = platform.heads().into_iter().all(caught);
@@ -271,6 +273,7 @@ mod tests {
         let lines: Vec<&str> = QEMU.lines().collect();
         assert_eq!(of(&lines[..5].join("\n")), None);
         assert_eq!(of("enabled\ninterpreter /x\nflags: F\nextension .py\n"), None);
+        assert_eq!(of(&QEMU.replace("offset 0", "offset 40")), None);
         assert_eq!(interpreter(QEMU, ForeignPlatform::find("linux/riscv64").unwrap()), None);
         for length in 0..QEMU.len() {
             of(&QEMU[..length]);
@@ -278,6 +281,18 @@ mod tests {
         for odd in ["7", "zz", "é0"] {
             assert_eq!(of(&QEMU.replace("7f454c", odd)), None, "{odd}");
         }
+    }
+
+    #[test]
+    fn handlers_of_a_machine_are_files() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(read_handlers(dir.path()).is_err());
+        for (name, text) in [("status", "enabled\n"), ("register", ""), ("qemu-aarch64", QEMU)] {
+            fs::write(dir.path().join(name), text).unwrap();
+        }
+        assert_eq!(read_handlers(dir.path()).unwrap(), [QEMU]);
+        fs::write(dir.path().join("status"), "disabled\n").unwrap();
+        assert_eq!(read_handlers(dir.path()).unwrap(), [""; 0]);
     }
 
     #[test]

@@ -10,10 +10,10 @@
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyarch_sandbox::{Cancel, Emulation, Exit, ForeignPlatform, Privilege, SandboxError};
+use anyarch_sandbox::{Cancel, Emulation, Exit, Foreign, ForeignPlatform, Privilege, SandboxError};
 
 use crate::Case;
 use crate::room::{Room, done, tree};
@@ -101,14 +101,14 @@ fn foreign_programs_run_needs_userns(privilege: Privilege) {
     let platform = ForeignPlatform::find("linux/arm64").unwrap();
     let room = Room::new();
     let path = match std::env::var_os("ANYARCH_TEST_EMULATOR_ARM64") {
-        Some(path) => path.into(),
+        Some(path) => PathBuf::from(path),
         None => {
             let path = room.folder.path().join("emulator");
             executable(&path, &program(62, &STAND_IN));
             path
         }
     };
-    let emulator = File::open(path).unwrap();
+    let emulator = File::open(&path).unwrap();
     let code: Vec<u8> = GREETER.iter().flat_map(|word| word.to_le_bytes()).collect();
     executable(&room.root.join("bin/greeter"), &program(183, &code));
     let handlers = fs::read_dir("/proc/sys/fs/binfmt_misc").map_or(0, Iterator::count);
@@ -136,4 +136,11 @@ fn foreign_programs_run_needs_userns(privilege: Privilege) {
     drop(emulation);
     let refused = done(&room.process(&["/bin/greeter"]), &Cancel::new()).exit.unwrap_err();
     assert!(refused.to_string().contains("a program for aarch64"), "{refused}");
+
+    // For one run, the answer is the same.
+    let mut greet = greet;
+    greet.foreign = Some(Foreign { platform, handler: path, hidden: None });
+    let answer = done(&greet, &Cancel::new());
+    assert_eq!(String::from_utf8_lossy(&answer.out), "greeter");
+    assert_eq!(answer.exit.unwrap(), Exit::Code(3));
 }
