@@ -18,6 +18,7 @@ use anyarch_sandbox::{
 use crate::Case;
 use crate::lifetime::{alive, kill_the_caller, mark};
 use crate::room::{Room, base, done, said, tree};
+use crate::terminal::foreign_programs_share_it;
 
 pub(crate) const CASES: &[Case] = &[
     ("kernels_are_probed_needs_userns", |_| with_room(kernels_are_probed)),
@@ -31,6 +32,9 @@ pub(crate) const CASES: &[Case] = &[
     ("killing_pid_1_leaves_nothing_needs_userns", |_| with_room(killing_pid_1_leaves_nothing)),
     ("killing_the_caller_of_foreign_needs_userns", |_| {
         with_room(|_| kill_the_caller(Some(&handler("one"))));
+    }),
+    ("the_terminal_is_shared_with_foreign_needs_userns", |_| {
+        with_room(|_| foreign_programs_share_it());
     }),
     ("a_bad_handler_is_named_needs_userns", |_| with_room(a_bad_handler_is_named)),
     ("hidden_is_found_but_not_listed_needs_userns", |privilege| {
@@ -65,7 +69,7 @@ fn platform() -> &'static ForeignPlatform {
 }
 
 /// A handler that calls itself `name`, compiled when it is first asked for.
-fn handler(name: &'static str) -> PathBuf {
+pub(crate) fn handler(name: &'static str) -> PathBuf {
     static MADE: LazyLock<Mutex<HashMap<&str, PathBuf>>> = LazyLock::new(Mutex::default);
     let mut made = MADE.lock().unwrap();
     let make = || {
@@ -94,7 +98,7 @@ fn sh(room: &Room, script: &str) -> String {
     said(&foreign(room.shell(script), handler("one"), None))
 }
 
-fn kernels_are_probed(_: &Room) {
+pub(crate) fn kernels_are_probed(_: &Room) {
     for _ in 0..2 {
         let support = foreign_support(platform());
         assert!(matches!(support, Support::PerNamespace), "{support:?}");

@@ -38,7 +38,10 @@ fn main() -> ExitCode {
         return refusals::refused();
     }
     if let Some(script) = option("--inherit=") {
-        return terminal::inherit(script);
+        return terminal::inherit(script, false);
+    }
+    if let Some(script) = option("--inherit-foreign=") {
+        return terminal::inherit(script, true);
     }
     let cases: Vec<Case> = [
         cases::CASES,
