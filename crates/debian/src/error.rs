@@ -198,6 +198,16 @@ pub enum DebianError {
         /// The cause.
         source: io::Error,
     },
+    /// A file of a package could not be written where the caller wants it.
+    #[error("failed to keep {file} of package {package}")]
+    Keep {
+        /// The file.
+        file: String,
+        /// The package.
+        package: String,
+        /// The cause.
+        source: io::Error,
+    },
     /// Two packages ship the same file and neither replaces the other.
     #[error("packages {first} and {second} both ship {path}")]
     FileConflict {
@@ -277,7 +287,7 @@ impl DebianError {
                  try again or use another mirror"
                     .to_owned()
             }
-            DebianError::Store { .. } => "check that the store has space left".to_owned(),
+            DebianError::Store { .. } | DebianError::Keep { .. } => "check that the store has space left".to_owned(),
             DebianError::Signature { source, .. } => return source.hint(),
             DebianError::Release { source, .. } => return source.hint(),
             DebianError::NoIndex { .. } => {

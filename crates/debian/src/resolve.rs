@@ -7,7 +7,7 @@ use crate::error::DebianError;
 use crate::fetch::{Fetch, Packages};
 use crate::index::{self, Priority, Record};
 use crate::relation::{self, Operator, Qualifier, Relation};
-use crate::resolution::{Progress, Request, Resolution, Selected};
+use crate::resolution::{IndexPin, Progress, Request, Resolution, Selected};
 use crate::solver;
 use crate::universe::Universe;
 
@@ -30,6 +30,41 @@ pub fn resolve(
     now: SystemTime,
     on: &(dyn Fn(Progress) + Sync),
 ) -> Result<Resolution, DebianError> {
+    let (indexes, universe) = load(request, fetch, packages, now, on)?;
+    let packages = choose(request, &universe)?;
+    Ok(Resolution { architecture: request.architecture.clone(), indexes, packages })
+}
+
+/// Finds the highest version of each requested package in the verified indexes: without the base and without
+/// what the packages need, so not for a root, but for one file of a package. Names that no package has are left
+/// out.
+///
+/// Fails as [`resolve`] does, and where none of the packages exists.
+pub fn find(
+    request: &Request,
+    fetch: &dyn Fetch,
+    packages: &dyn Packages,
+    now: SystemTime,
+    on: &(dyn Fn(Progress) + Sync),
+) -> Result<Resolution, DebianError> {
+    let (indexes, universe) = load(request, fetch, packages, now, on)?;
+    let asked: BTreeSet<String> = request.packages.iter().cloned().collect();
+    let newest = asked.iter().filter_map(|name| universe.record(universe.versions(name).next()?));
+    let packages: Vec<Selected> = newest.map(|record| select(record, request, &asked)).collect();
+    match (packages.is_empty(), request.packages.first()) {
+        (true, Some(name)) => Err(unknown(name, request, &universe)),
+        _ => Ok(Resolution { architecture: request.architecture.clone(), indexes, packages }),
+    }
+}
+
+/// Fetches and verifies the indexes of all sources, several at once.
+fn load(
+    request: &Request,
+    fetch: &dyn Fetch,
+    packages: &dyn Packages,
+    now: SystemTime,
+    on: &(dyn Fn(Progress) + Sync),
+) -> Result<(Vec<IndexPin>, Universe), DebianError> {
     let (mut indexes, mut records) = (Vec::new(), Vec::new());
     let loaded = std::thread::scope(|scope| {
         let load = |(position, source)| {
@@ -46,9 +81,7 @@ pub fn resolve(
         records.extend(more);
     }
     on(Progress::Resolving { available: records.len() });
-    let universe = Universe::new(records, &request.architecture)?;
-    let packages = choose(request, &universe)?;
-    Ok(Resolution { architecture: request.architecture.clone(), indexes, packages })
+    Ok((indexes, Universe::new(records, &request.architecture)?))
 }
 
 /// Chooses packages from a universe.
@@ -117,18 +150,8 @@ fn parse_request(
     if !relation::is_name(name) {
         return Err(fail("the name has a character that is not allowed"));
     }
-    let suites = || {
-        let suites: Vec<_> = request.sources.iter().map(|s| s.suite.as_str()).collect();
-        suites.join(", ")
-    };
-    let unknown = || DebianError::UnknownPackage {
-        name: name.to_owned(),
-        architecture: request.architecture.clone(),
-        suites: suites(),
-        suggestion: universe.nearest(name),
-    };
     if !universe.knows(name) {
-        return Err(unknown());
+        return Err(unknown(name, request, universe));
     }
     let qualifier = match qualifier {
         None | Some("native") => None,
@@ -147,12 +170,26 @@ fn parse_request(
             return Err(DebianError::UnknownVersion {
                 name: name.to_owned(),
                 version: version.to_owned(),
-                suites: suites(),
+                suites: suites(request),
                 available: versions.map(|record| record.version.to_string()).collect(),
             });
         }
     }
     Ok(relation)
+}
+
+fn unknown(name: &str, request: &Request, universe: &Universe) -> DebianError {
+    DebianError::UnknownPackage {
+        name: name.to_owned(),
+        architecture: request.architecture.clone(),
+        suites: suites(request),
+        suggestion: universe.nearest(name),
+    }
+}
+
+fn suites(request: &Request) -> String {
+    let suites: Vec<_> = request.sources.iter().map(|source| source.suite.as_str()).collect();
+    suites.join(", ")
 }
 
 /// Adds what the chosen packages recommend, and what that recommends, as far as it fits.

@@ -31,15 +31,7 @@ const ARCHIVE_NAMES: [&str; 2] = ["debian", "debian-security"];
 /// # Errors
 /// When the lists do not parse or name no Debian archive.
 pub fn host_sources(files: &[(String, String)], suite: &str) -> Result<Vec<Source>, DebianError> {
-    let mut entries = Vec::new();
-    for (name, text) in files {
-        entries.extend(if name.ends_with(".sources") {
-            deb822(name, text)?
-        } else {
-            one_line(name, text)?
-        });
-    }
-    entries.retain(is_debian);
+    let entries = debian_entries(files)?;
     let mut sources: Vec<Source> = Vec::new();
     for entry in &entries {
         let wanted = entry.suite == suite
@@ -64,6 +56,37 @@ pub fn host_sources(files: &[(String, String)], suite: &str) -> Result<Vec<Sourc
     let mirror =
         archive("debian").ok_or_else(|| DebianError::NoSources { suite: suite.to_owned() })?;
     Ok(sources_for_mirror(mirror, archive("debian-security"), suite, &["main".to_owned()]))
+}
+
+/// The suites of the Debian archive that apt source lists name, without those of updates, in the order of the
+/// lists.
+///
+/// # Errors
+/// When the lists do not parse.
+pub fn host_suites(files: &[(String, String)]) -> Result<Vec<String>, DebianError> {
+    let mut suites: Vec<String> = Vec::new();
+    for entry in debian_entries(files)? {
+        // `bookworm-updates`, and the older `buster/updates` of security.
+        let of_another = entry.suite.contains(['-', '/']);
+        if !of_another && !suites.contains(&entry.suite) {
+            suites.push(entry.suite);
+        }
+    }
+    Ok(suites)
+}
+
+/// The entries of apt source lists that are of the Debian archive.
+fn debian_entries(files: &[(String, String)]) -> Result<Vec<Entry>, DebianError> {
+    let mut entries = Vec::new();
+    for (name, text) in files {
+        entries.extend(if name.ends_with(".sources") {
+            deb822(name, text)?
+        } else {
+            one_line(name, text)?
+        });
+    }
+    entries.retain(is_debian);
+    Ok(entries)
 }
 
 /// The sources of a mirror: SUITE and SUITE-updates from `mirror`, SUITE-security from `security`.
@@ -232,6 +255,18 @@ mod tests {
         );
         let foreign = "deb http://other.example/ubuntu noble main\n".to_owned();
         assert!(host_sources(&[("sources.list".into(), foreign)], "bookworm").is_err());
+    }
+
+    #[test]
+    fn suites_of_a_machine_are_those_of_debian_without_updates() {
+        let text = "deb http://other.example/ubuntu noble main\n\
+            deb http://security.example/debian-security trixie-security main\n\
+            deb http://mirror.example/debian trixie main\n\
+            deb http://mirror.example/debian trixie-updates main\n\
+            deb http://mirror.example/debian sid main\n";
+        let suites = |text: &str| host_suites(&[("x.list".into(), text.into())]).unwrap();
+        assert_eq!(suites(text), ["trixie", "sid"]);
+        assert!(suites("deb http://other.example/ubuntu noble main\n").is_empty());
     }
 
     #[test]

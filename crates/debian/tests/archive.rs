@@ -8,8 +8,8 @@ mod common;
 use std::path::Path;
 
 use anyarch_debian::{
-    DebianError, ReleaseError, Resolution, SignatureError, configure, download, resolve, unpack,
-    write_sources,
+    DebianError, ReleaseError, Resolution, SignatureError, configure, download, extract_file, find,
+    resolve, unpack, write_sources,
 };
 use anyarch_layer::Root;
 use anyarch_testkit::debian::{Entry, Package};
@@ -99,6 +99,50 @@ fn conflicts_are_avoided_or_explained() {
     assert!(error.contains("mta-a") && error.contains("mta-b"), "{error}");
     let error = solve(&archive, &["lost"]).unwrap_err().to_string();
     assert!(error.contains("lost") && error.contains("gone (>= 3)"), "{error}");
+}
+
+#[test]
+fn single_packages_are_found_without_what_they_need() {
+    let mut archive = Archive::new(&[
+        package("core", "1").field("Essential", "yes"),
+        package("tool", "1").field("Depends", "gone"),
+        package("other", "1").field("Provides", "virtual"),
+    ]);
+    archive.publish("test-updates", &[package("tool", "2")], "");
+    let found = |names: &[&str]| {
+        let mut request = archive.request(names);
+        request.sources.push(archive.source("test-updates"));
+        let resolution = find(&request, &archive, &Store::new(), now(), &|_| {})?;
+        let show = |p: &anyarch_debian::Selected| format!("{} {}@{}", p.name, p.version, p.index);
+        Ok::<_, DebianError>(resolution.packages.iter().map(show).collect::<Vec<_>>().join(", "))
+    };
+    assert_eq!(found(&["tool", "virtual", "other"]).unwrap(), "other 1@0, tool 2@1");
+    let error = found(&["tooll", "virtual"]).unwrap_err();
+    assert!(error.to_string().contains("`tooll` does not exist for amd64"), "{error}");
+    assert_eq!(error.hint().unwrap(), "did you mean `tool`?");
+}
+
+#[test]
+fn one_file_comes_out_of_a_package() {
+    let archive = Archive::new(&[package("emulators", "1")
+        .entry(Entry::link("usr/bin/first-static", "second"))
+        .entry(Entry::program("usr/bin/first", "first program"))
+        .entry(Entry::program("usr/bin/second", vec![7; 1 << 20]))]);
+    let request = archive.request(&["emulators"]);
+    let store = Store::new();
+    let resolution = find(&request, &archive, &store, now(), &|_| {}).unwrap();
+    let selected = &resolution.packages[0];
+    let extract = |names: &[&str]| {
+        let mut bytes = Vec::new();
+        extract_file(selected, &store, names, &mut bytes).map(|path| (path, bytes))
+    };
+    let error = extract(&["usr/bin/first"]).unwrap_err();
+    assert!(matches!(error, DebianError::NotDownloaded { .. }), "{error}");
+    download(&resolution, &request.sources, &archive, &store, 1, &|_| {}).unwrap();
+    let (path, bytes) = extract(&["usr/bin/first-static", "usr/bin/first"]).unwrap();
+    assert_eq!((path.as_deref(), bytes.as_slice()), (Some("usr/bin/first"), &b"first program"[..]));
+    assert_eq!(extract(&["usr/bin/second"]).unwrap().1, vec![7; 1 << 20]);
+    assert_eq!(extract(&["usr/bin/third"]).unwrap(), (None, vec![]));
 }
 
 #[test]
