@@ -72,7 +72,7 @@ pub(crate) fn write(path: &Path, lock: &LockFile) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use anyarch_engine::{LockedBase, LockedRequest};
+    use anyarch_engine::{LockedBase, LockedEmulator, LockedRequest};
 
     fn lock() -> LockFile {
         let resolution = serde_json::json!({
@@ -107,6 +107,26 @@ mod tests {
         write(&path, &lock()).unwrap();
         assert_eq!(read(&path).unwrap(), lock());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn the_emulator_is_an_entry_of_its_own_and_may_be_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = path(&folder.path().join("anyarch.toml"));
+        write(&path, &lock()).unwrap();
+        let before = fs::read_to_string(&path).unwrap();
+        assert!(!before.contains("emulator"), "{before}");
+        let mut with = lock();
+        with.put_emulator(LockedEmulator {
+            platform: "linux/amd64".to_owned(),
+            suite: "bookworm".to_owned(),
+            resolution: with.base[0].resolution.clone(),
+        });
+        write(&path, &with).unwrap();
+        assert_eq!(read(&path).unwrap(), with);
+        let after = fs::read_to_string(&path).unwrap();
+        assert!(after.starts_with(&before), "{after}");
+        assert!(after.contains("\n[[emulator]]\nplatform = \"linux/amd64\"\n"), "{after}");
     }
 
     #[test]

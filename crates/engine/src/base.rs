@@ -24,7 +24,7 @@ use crate::sources::{kept_sources, machine_sources, plan_sources};
 const PROCEDURE: u32 = 1;
 
 /// How many packages are downloaded at once.
-const DOWNLOADS: usize = 6;
+pub(crate) const DOWNLOADS: usize = 6;
 
 /// A base whose packages are chosen.
 #[derive(Clone, Debug)]
@@ -189,7 +189,7 @@ fn locked_request(plan: &Plan, name: &str) -> Result<LockedRequest, BuildError> 
 }
 
 /// Packages and indexes as blobs of the host store.
-struct StorePackages<'a>(&'a Store);
+pub(crate) struct StorePackages<'a>(pub(crate) &'a Store);
 
 impl Packages for StorePackages<'_> {
     fn open(&self, digest: &Digest) -> Option<File> {
@@ -210,7 +210,7 @@ impl Packages for StorePackages<'_> {
 }
 
 /// Turns what the package code says into events.
-struct PackageEvents<'a> {
+pub(crate) struct PackageEvents<'a> {
     on: OnEvent<'a>,
     step: Option<StepId>,
     done: AtomicU64,
@@ -218,11 +218,11 @@ struct PackageEvents<'a> {
 }
 
 impl<'a> PackageEvents<'a> {
-    fn new(session: &'a Session<'_>, step: Option<StepId>) -> PackageEvents<'a> {
+    pub(crate) fn new(session: &'a Session<'_>, step: Option<StepId>) -> PackageEvents<'a> {
         PackageEvents { on: session.on, step, done: AtomicU64::new(0), total: AtomicU64::new(0) }
     }
 
-    fn tell(&self, progress: Progress) {
+    pub(crate) fn tell(&self, progress: Progress) {
         match progress {
             Progress::Index { url } => (self.on)(Event::Resolving { what: format!("index {url}") }),
             Progress::Resolving { available } => {

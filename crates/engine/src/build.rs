@@ -55,7 +55,8 @@ pub fn build(
     Ok(images)
 }
 
-/// Chooses the packages of every base that the selections need, without building anything.
+/// Chooses the packages of every base that the selections need, and the emulators where they are for
+/// foreign platforms, without building anything.
 pub fn lock(
     engine: &Engine,
     request: BuildRequest<'_>,
@@ -64,7 +65,12 @@ pub fn lock(
 ) -> Result<(), BuildError> {
     let BuildRequest { plan, directory, selections, lock } = request;
     let session = Session::new(engine, plan.project.source_date_epoch, on, cancel);
-    session.resolve(plan, directory, selections, lock).map(drop)
+    let resolved = session.resolve(plan, directory, selections, lock)?;
+    // Only steps that run need it, and this machine may not be the one that runs them.
+    if let Err(error) = resolved.emulator() {
+        on(Event::Warning { message: error.chain() });
+    }
+    Ok(())
 }
 
 /// The steps of all tiers, and where each tier ends.

@@ -69,6 +69,17 @@ impl BuildError {
         self
     }
 
+    /// Message and causes in one line.
+    pub(crate) fn chain(&self) -> String {
+        let mut text = self.message.clone();
+        let mut cause = Error::source(self);
+        while let Some(error) = cause {
+            text = format!("{text}: {error}");
+            cause = error.source();
+        }
+        text
+    }
+
     /// Adds the place, where none is known yet.
     pub fn at(mut self, origin: Option<&Origin>) -> BuildError {
         self.origin = self.origin.or_else(|| origin.cloned());

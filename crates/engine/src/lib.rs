@@ -14,6 +14,8 @@ mod build;
 mod cache;
 mod chain;
 mod context;
+#[cfg_attr(not(test), expect(dead_code, reason = "for steps of foreign platforms"))]
+mod emulator;
 mod engine;
 mod error;
 mod event;
@@ -46,5 +48,5 @@ pub use export::{Output, export};
 pub use host::Host;
 pub use image::BuiltImage;
 pub use local::StoreImages;
-pub use lock::{LockFile, LockedBase, LockedRequest};
+pub use lock::{LockFile, LockedBase, LockedEmulator, LockedRequest};
 pub use publish::{PublishRequest, Published, PublishedTag, publish};

@@ -1,4 +1,5 @@
-//! What `anyarch.lock` holds: for each base and platform, the packages that were chosen.
+//! What `anyarch.lock` holds: for each base and platform, the packages that were chosen, and the
+//! package with the emulators where a foreign platform is built.
 //!
 //! A value; the caller reads and writes the file. An entry counts while the plan asks for the same;
 //! when the plan changes, it is resolved again, as cargo does.
@@ -15,6 +16,9 @@ pub struct LockFile {
     /// One entry a base and platform, sorted.
     #[serde(default)]
     pub base: Vec<LockedBase>,
+    /// One entry a platform of machines that build for others, sorted; a lock without is as before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub emulator: Vec<LockedEmulator>,
 }
 
 /// The packages of one base on one platform.
@@ -43,9 +47,20 @@ pub struct LockedRequest {
     pub recommends: bool,
 }
 
+/// The package with the emulators that a machine runs. Not part of what is built.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockedEmulator {
+    /// Platform of the machine, as `linux/amd64`.
+    pub platform: String,
+    /// Suite in which it was looked for.
+    pub suite: String,
+    /// The one package that was chosen.
+    pub resolution: Resolution,
+}
+
 impl Default for LockFile {
     fn default() -> Self {
-        LockFile { version: LockFile::VERSION, base: Vec::new() }
+        LockFile { version: LockFile::VERSION, base: Vec::new(), emulator: Vec::new() }
     }
 }
 
@@ -68,5 +83,17 @@ impl LockFile {
         self.base.retain(|old| old.name != entry.name || old.platform != entry.platform);
         self.base.push(entry);
         self.base.sort_by(|a, b| (&a.name, &a.platform).cmp(&(&b.name, &b.platform)));
+    }
+
+    /// The emulators for machines of a platform.
+    pub fn find_emulator(&self, platform: &str) -> Option<&LockedEmulator> {
+        self.emulator.iter().find(|entry| entry.platform == platform)
+    }
+
+    /// Puts in emulators, in place of those for the same machines.
+    pub fn put_emulator(&mut self, entry: LockedEmulator) {
+        self.emulator.retain(|old| old.platform != entry.platform);
+        self.emulator.push(entry);
+        self.emulator.sort_by(|a, b| a.platform.cmp(&b.platform));
     }
 }

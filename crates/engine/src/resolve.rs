@@ -1,10 +1,11 @@
 //! Resolves a plan: every Dockerfile read and parsed, every context walked, every name that comes
 //! from outside turned into a digest. Nothing is built.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyarch_dockerfile::Dockerfile;
 use anyarch_oci::{Descriptor, ImageConfig, Manifest, Platform, Raw, Reference, media_type};
@@ -13,6 +14,7 @@ use anyarch_plan::target::Selection;
 
 use crate::base::ResolvedBase;
 use crate::context::BuildContext;
+use crate::emulator::ResolvedEmulator;
 use crate::engine::Session;
 use crate::error::{BuildError, Context};
 use crate::event::{Event, Origin};
@@ -26,8 +28,16 @@ pub(crate) struct Resolved {
     /// The tiers to build, each after the tier below it.
     pub(crate) tiers: Vec<ResolvedTier>,
     pub(crate) contexts: Vec<BuildContext>,
+    /// What the tiers are built from, and for each that is for a foreign platform its native sibling.
     pub(crate) bases: BTreeMap<(String, Platform), ResolvedBase>,
+    /// As for the bases.
     pub(crate) images: BTreeMap<(String, Platform), ResolvedImage>,
+    /// Bases and images without a native sibling, and why.
+    pub(crate) no_sibling: BTreeMap<String, String>,
+    /// Platforms of tiers and of what they are built from that are not this machine's.
+    foreign: BTreeSet<Platform>,
+    /// The emulators for them, or why there are none; that is an error once a program of theirs runs.
+    emulator: Option<Result<ResolvedEmulator, Arc<BuildError>>>,
 }
 
 /// One tier of one member.
@@ -68,6 +78,9 @@ impl Session<'_> {
             contexts: Vec::new(),
             bases: BTreeMap::new(),
             images: BTreeMap::new(),
+            no_sibling: BTreeMap::new(),
+            foreign: BTreeSet::new(),
+            emulator: None,
         };
         let mut contexts: BTreeMap<(PathBuf, Option<PathBuf>), usize> = BTreeMap::new();
         for (member_at, member) in plan.members.iter().enumerate() {
@@ -120,9 +133,18 @@ impl Session<'_> {
                     below,
                 };
                 self.resolve_names(plan, directory, &tier, &mut resolved, lock)?;
+                if self.is_foreign(&tier.platform) {
+                    resolved.foreign.insert(tier.platform.clone());
+                }
                 resolved.tiers.push(tier);
                 below = Some(next);
             }
+        }
+        if !resolved.foreign.is_empty() {
+            let foreign = resolved.foreign.clone();
+            let emulator = self.resolve_emulator(plan, directory, foreign, lock);
+            self.check_cancelled()?;
+            resolved.emulator = Some(emulator.map_err(Arc::new));
         }
         Ok(resolved)
     }
@@ -145,19 +167,57 @@ impl Session<'_> {
                 continue;
             }
             let OutsideName { name, platform, origin } = name;
+            let foreign = self.is_foreign(&platform);
+            let native = (name.clone(), build_platform.clone());
             if plan.bases.contains_key(&name) {
                 let base = self
                     .resolve_base(plan, directory, &name, &platform, lock)
                     .map_err(|error| error.at(Some(&origin)))?;
                 resolved.bases.insert(key, base);
+                if foreign && !resolved.bases.contains_key(&native) {
+                    let sibling = self.resolve_base(plan, directory, &name, &native.1, lock);
+                    match self.unless_cancelled(sibling)? {
+                        Ok(sibling) => drop(resolved.bases.insert(native, sibling)),
+                        Err(why) => drop(resolved.no_sibling.insert(name, why)),
+                    }
+                }
             } else {
                 let image = self
                     .resolve_image(plan, &name, &platform)
                     .map_err(|error| error.at(Some(&origin)))?;
                 resolved.images.insert(key, image);
+                if foreign && !resolved.images.contains_key(&native) {
+                    let sibling = self.resolve_image(plan, &name, &native.1).and_then(|image| {
+                        match image.config.architecture == native.1.architecture {
+                            true => Ok(image),
+                            false => Err(BuildError::failed("the image is for one platform only")),
+                        }
+                    });
+                    match self.unless_cancelled(sibling)? {
+                        Ok(sibling) => drop(resolved.images.insert(native, sibling)),
+                        Err(why) => drop(resolved.no_sibling.insert(name, why)),
+                    }
+                }
+            }
+            if foreign {
+                resolved.foreign.insert(platform);
             }
         }
         Ok(())
+    }
+
+    /// Whether programs of a platform cannot run on this machine.
+    fn is_foreign(&self, platform: &Platform) -> bool {
+        platform.architecture != self.engine.platform().architecture
+    }
+
+    /// What may fail without failing the build: a reason, in one line, in place of the error.
+    fn unless_cancelled<T>(
+        &self,
+        result: Result<T, BuildError>,
+    ) -> Result<Result<T, String>, BuildError> {
+        self.check_cancelled()?;
+        Ok(result.map_err(|error| error.chain()))
     }
 
     /// Finds an image by its reference: in the host store, else where images come from.
@@ -230,6 +290,24 @@ impl Session<'_> {
         let pinned = reference.with_digest(descriptor.digest.clone());
         let op = ImageOp { reference: pinned.to_string(), manifest: descriptor.digest, layers };
         Ok(ResolvedImage { op, config })
+    }
+}
+
+impl Resolved {
+    /// The emulators for the foreign platforms of this build; `None` where it has no such platform.
+    ///
+    /// # Errors
+    /// Why there are none.
+    pub(crate) fn emulator(&self) -> Result<Option<&ResolvedEmulator>, BuildError> {
+        match &self.emulator {
+            Some(Ok(emulator)) => Ok(Some(emulator)),
+            Some(Err(error)) => {
+                Err(BuildError::new(error.kind, "there is no emulator for foreign platforms")
+                    .hint(error.hint.clone())
+                    .because(Arc::clone(error)))
+            }
+            None => Ok(None),
+        }
     }
 }
 

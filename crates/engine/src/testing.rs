@@ -1,6 +1,8 @@
-//! For tests: an engine on a store of its own, without packages, images or a sandbox.
+//! For tests: an engine on a store of its own, without packages, images or a sandbox; plain HTTP for
+//! those that have an archive.
 
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 
 use anyarch_debian::{Fetch, FetchError, Fetched};
@@ -51,4 +53,66 @@ pub(crate) fn engine(folder: &Path) -> Engine {
         fetch: Box::new(Nothing),
         images: Box::new(Nothing),
     }
+}
+
+/// HTTP without encryption, one connection a request.
+pub(crate) struct Http;
+
+impl Fetch for Http {
+    fn get(&self, url: &str, offset: u64) -> Result<Fetched, FetchError> {
+        get(url, offset)
+            .map_err(|error| FetchError::Failed(error.into()))?
+            .ok_or(FetchError::NotFound)
+    }
+}
+
+fn get(url: &str, offset: u64) -> std::io::Result<Option<Fetched>> {
+    let (host, path) = url.trim_start_matches("http://").split_once('/').unwrap();
+    let port = if host.contains(':') { "" } else { ":80" };
+    let mut stream = TcpStream::connect(format!("{host}{port}"))?;
+    let range = if offset > 0 { format!("Range: bytes={offset}-\r\n") } else { String::new() };
+    write!(stream, "GET /{path} HTTP/1.1\r\nHost: {host}\r\n{range}Connection: close\r\n\r\n")?;
+    let mut reader = BufReader::new(stream);
+    let mut head = Vec::new();
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        if line.trim().is_empty() {
+            break;
+        }
+        head.push(line.trim().to_ascii_lowercase());
+    }
+    let status = head.first().and_then(|line| line.split(' ').nth(1)).unwrap_or("");
+    let length = head.iter().find_map(|line| line.strip_prefix("content-length:"));
+    let length = length.map(|length| length.trim().parse().unwrap());
+    let body = Box::new(reader.take(length.unwrap_or(u64::MAX)));
+    match status {
+        "200" => Ok(Some(Fetched { body, length, offset: 0 })),
+        "206" => Ok(Some(Fetched { body, length, offset })),
+        "404" => Ok(None),
+        other => Err(std::io::Error::other(format!("status {other}"))),
+    }
+}
+
+/// The apt sources of this machine.
+pub(crate) fn apt_sources() -> Vec<(String, String)> {
+    let mut files = Vec::new();
+    for folder in ["/etc/apt", "/etc/apt/sources.list.d"] {
+        for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            let name = entry.file_name().into_string().unwrap();
+            if name.ends_with(".list") || name.ends_with(".sources") {
+                files.push((name, std::fs::read_to_string(entry.path()).unwrap()));
+            }
+        }
+    }
+    files
+}
+
+/// A plan with one tier, from a Dockerfile of that name, and these tables.
+pub(crate) fn plan(platform: &str, tables: &str) -> anyarch_plan::Plan {
+    let text = format!(
+        "[project]\nname = \"demo\"\n{tables}\n[flavor.cpu]\nplatforms = [\"{platform}\"]\n\
+         tiers = [{{ name = \"base\", dockerfile = \"Dockerfile\" }}]\n"
+    );
+    anyarch_plan::read(&text).unwrap()
 }

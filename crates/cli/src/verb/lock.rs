@@ -86,9 +86,12 @@ impl std::fmt::Display for Change {
 fn changes(before: &LockFile, after: &LockFile) -> Vec<Change> {
     type Key = (String, String, String);
     let versions = |lock: &LockFile| -> BTreeMap<Key, String> {
-        let entries = lock.base.iter().flat_map(|base| {
-            base.resolution.packages.iter().map(|package| {
-                let key = (base.name.clone(), base.platform.clone(), package.name.clone());
+        let bases = lock.base.iter().map(|base| (&*base.name, &base.platform, &base.resolution));
+        let emulators = lock.emulator.iter();
+        let emulators = emulators.map(|entry| ("emulator on", &entry.platform, &entry.resolution));
+        let entries = bases.chain(emulators).flat_map(|(name, platform, resolution)| {
+            resolution.packages.iter().map(move |package| {
+                let key = (name.to_owned(), platform.clone(), package.name.clone());
                 (key, package.version.clone())
             })
         });
