@@ -3,6 +3,7 @@
 //! - A folder that exists, also through a symbolic link, stays as it is; a link never replaces a folder.
 //! - A file of another package is replaced only by a package that `Replaces` that one.
 //! - Configuration files of packages outside the base wait as `NAME.dpkg-new` until dpkg configures them.
+//! - Files that the caller does not want are passed over, as if somebody had removed them afterwards.
 //!
 //! Owners, modes and times come from the archive. Every path goes through [`Root`] and stays inside.
 
@@ -29,6 +30,8 @@ pub(crate) const NEW: &str = ".dpkg-new";
 pub(crate) struct Extraction<'a> {
     pub(crate) root: &'a Root,
     architecture: String,
+    /// Whether a file or link is wanted, by its absolute path.
+    keep: &'a dyn Fn(&str) -> bool,
     /// Which package (position) owns a file, by its path without the links of merged /usr.
     owners: HashMap<PathBuf, usize>,
     /// Names, versions and `Replaces` of the packages so far.
@@ -59,10 +62,15 @@ pub(crate) struct Extracted {
 }
 
 impl<'a> Extraction<'a> {
-    pub(crate) fn new(root: &'a Root, architecture: &str) -> Extraction<'a> {
+    pub(crate) fn new(
+        root: &'a Root,
+        architecture: &str,
+        keep: &'a dyn Fn(&str) -> bool,
+    ) -> Extraction<'a> {
         Extraction {
             root,
             architecture: architecture.to_owned(),
+            keep,
             owners: HashMap::new(),
             packages: Vec::new(),
             folders: BTreeMap::new(),
@@ -139,6 +147,15 @@ impl<'a> Extraction<'a> {
         if !self.may_write(item)? {
             return Ok(None);
         }
+        let hash = item.wishes.hash_all || item.wishes.conffiles.contains(item.path);
+        if !(self.keep)(item.path) {
+            let file =
+                matches!(kind, EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse);
+            if !(file && hash) {
+                return Ok(None);
+            }
+            return copy(entry, &mut io::sink(), item, true);
+        }
         let deferred = item.wishes.defer_conffiles && item.wishes.conffiles.contains(item.path);
         let target =
             if deferred { PathBuf::from(format!("{}{NEW}", item.path)) } else { path.to_owned() };
@@ -150,7 +167,6 @@ impl<'a> Extraction<'a> {
         let fail = |operation| DebianError::root(operation, item.path);
         match kind {
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
-                let hash = item.wishes.hash_all || item.wishes.conffiles.contains(item.path);
                 let file = root.create_file(&target, 0o600).map_err(fail("make"))?;
                 return write_file(root, file, entry, &attributes, item, hash);
             }
@@ -158,6 +174,9 @@ impl<'a> Extraction<'a> {
                 let name =
                     link.ok_or_else(|| malformed(format!("{}: link without target", item.path)))?;
                 let mut existing = normalize(item.package, &name)?;
+                if !(self.keep)(&existing) {
+                    return Ok(None);
+                }
                 if item.wishes.defer_conffiles && item.wishes.conffiles.contains(&existing) {
                     existing.push_str(NEW);
                 }
@@ -294,18 +313,7 @@ fn write_file(
             source: Box::new(source),
         }
     };
-    let mut md5 = hash.then(Md5::new);
-    let mut buffer = vec![0; 64 << 10];
-    loop {
-        let read = content.read(&mut buffer);
-        let read =
-            read.map_err(|source| DebianError::Read { package: item.package.to_owned(), source })?;
-        let Some(block) = buffer.get(..read).filter(|block| !block.is_empty()) else { break };
-        file.write_all(block).map_err(failed("write"))?;
-        if let Some(md5) = &mut md5 {
-            md5.update(block);
-        }
-    }
+    let md5 = copy(content, &mut file, item, hash)?;
     let (uid, gid) = (attributes.uid, attributes.gid);
     root.set_file_owner(&file, Path::new(item.path), uid, gid)
         .map_err(DebianError::root("set the owner of", item.path))?;
@@ -314,6 +322,32 @@ fn write_file(
     let since = std::time::Duration::from_secs(u64::try_from(attributes.mtime.secs).unwrap_or(0));
     file.set_modified(std::time::SystemTime::UNIX_EPOCH + since)
         .map_err(failed("set the times of"))?;
+    Ok(md5)
+}
+
+/// Writes the content of an entry; returns its MD5 when asked.
+fn copy(
+    content: &mut impl Read,
+    out: &mut dyn Write,
+    item: &Item<'_>,
+    hash: bool,
+) -> Result<Option<String>, DebianError> {
+    let mut md5 = hash.then(Md5::new);
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let read = content.read(&mut buffer);
+        let read =
+            read.map_err(|source| DebianError::Read { package: item.package.to_owned(), source })?;
+        let Some(block) = buffer.get(..read).filter(|block| !block.is_empty()) else { break };
+        out.write_all(block).map_err(|source| DebianError::Root {
+            operation: "write",
+            path: item.path.to_owned(),
+            source: Box::new(source),
+        })?;
+        if let Some(md5) = &mut md5 {
+            md5.update(block);
+        }
+    }
     Ok(md5.map(|md5| md5.finalize().iter().map(|byte| format!("{byte:02x}")).collect()))
 }
 

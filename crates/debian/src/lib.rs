@@ -33,6 +33,7 @@ mod resolve;
 mod signature;
 mod solver;
 mod source;
+mod subset;
 mod universe;
 mod unpack;
 mod version;
@@ -50,5 +51,6 @@ pub use resolution::{DEFAULT_EPOCH, IndexPin, Progress, Request, Resolution, Sel
 pub use resolve::{find, resolve};
 pub use signature::{DEBIAN_ARCHIVE_KEYS, SignatureError};
 pub use source::{Source, host_sources, host_suites, sources_for_mirror};
-pub use unpack::{unpack, write_sources};
+pub use subset::subset;
+pub use unpack::{unpack, unpack_some, write_sources};
 pub use version::{Version, VersionError};

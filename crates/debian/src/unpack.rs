@@ -36,6 +36,19 @@ pub fn unpack(
     root: &Root,
     on: &(dyn Fn(Progress) + Sync),
 ) -> Result<(), DebianError> {
+    unpack_some(resolution, packages, root, &|_| true, on)
+}
+
+/// Unpacks as [`unpack`] does, but only the files and links whose absolute path `keep` accepts; folders all.
+///
+/// dpkg's database names the others too, as if they had been removed later.
+pub fn unpack_some(
+    resolution: &Resolution,
+    packages: &dyn Packages,
+    root: &Root,
+    keep: &dyn Fn(&str) -> bool,
+    on: &(dyn Fn(Progress) + Sync),
+) -> Result<(), DebianError> {
     let mut all = Vec::new();
     for selected in &resolution.packages {
         all.push(open(selected, packages)?);
@@ -50,7 +63,7 @@ pub fn unpack(
 
     prepare(root, &resolution.architecture)?;
     database::create(root)?;
-    let mut extraction = Extraction::new(root, &resolution.architecture);
+    let mut extraction = Extraction::new(root, &resolution.architecture, keep);
     let (mut unpacked, mut triggers) = (Vec::new(), Vec::new());
     let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     let open_data = |position: usize| {

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use anyarch_debian::{
     DebianError, ReleaseError, Resolution, SignatureError, configure, download, extract_file, find,
-    resolve, unpack, write_sources,
+    resolve, subset, unpack, unpack_some, write_sources,
 };
 use anyarch_layer::Root;
 use anyarch_testkit::debian::{Entry, Package};
@@ -143,6 +143,66 @@ fn one_file_comes_out_of_a_package() {
     assert_eq!((path.as_deref(), bytes.as_slice()), (Some("usr/bin/first"), &b"first program"[..]));
     assert_eq!(extract(&["usr/bin/second"]).unwrap().1, vec![7; 1 << 20]);
     assert_eq!(extract(&["usr/bin/third"]).unwrap(), (None, vec![]));
+}
+
+#[test]
+fn parts_of_a_resolution_hold_what_they_need() {
+    let archive = Archive::new(&[
+        package("app", "1").field("Pre-Depends", "lib (>= 2) | other").field("Depends", "virtual"),
+        package("lib", "1"),
+        package("other", "1").field("Depends", "deep"),
+        package("deep", "1").field("Depends", "app"),
+        package("one", "1").field("Provides", "virtual"),
+        package("two", "1").field("Provides", "virtual"),
+        package("apart", "1").field("Depends", "lib"),
+    ]);
+    let request = archive.request(&["app", "lib", "one", "two", "apart"]);
+    let (store, on) = (Store::new(), |_| {});
+    let resolution = resolve(&request, &archive, &store, now(), &on).unwrap();
+    let part = |wanted: &[&str]| {
+        let part = subset(&resolution, wanted, &request.sources, &archive, &store, 2, &on).unwrap();
+        part.packages.iter().map(|p| p.name.clone()).collect::<Vec<_>>().join(" ")
+    };
+    let downloads = || {
+        let requests = archive.requests.lock().unwrap();
+        requests.iter().filter(|(url, _)| url.ends_with(".deb")).count()
+    };
+    assert_eq!(part(&["lib", "gone"]), "lib");
+    assert_eq!(part(&["apart"]), "apart lib");
+    assert_eq!(downloads(), 2);
+    assert_eq!(part(&["app", "two"]), "app deep other two");
+    assert_eq!(downloads(), 6);
+    assert_eq!(part(&["deep"]), "app deep one other");
+    assert_eq!(part(&[]), "");
+}
+
+#[test]
+fn unpacking_passes_over_what_is_not_wanted_but_lists_it() {
+    let archive = Archive::new(&[package("app", "1")
+        .entry(Entry::program("usr/bin/app", "app"))
+        .entry(Entry::link("usr/bin/same", "./usr/bin/app"))
+        .entry(Entry::file("usr/share/doc/app", "text"))
+        .entry(Entry::link("usr/share/linked", "./usr/share/doc/app"))]);
+    let request = archive.request(&["app"]);
+    let store = Store::new();
+    let resolution = resolve(&request, &archive, &store, now(), &|_| {}).unwrap();
+    download(&resolution, &request.sources, &archive, &store, 1, &|_| {}).unwrap();
+    let lists = |keep: &dyn Fn(&str) -> bool| {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::open(folder.path()).unwrap().leaving_owners(true);
+        unpack_some(&resolution, &store, &root, keep, &|_| {}).unwrap();
+        let info = |name: &str| {
+            std::fs::read_to_string(folder.path().join("var/lib/dpkg/info").join(name)).unwrap()
+        };
+        let there = ["bin/app", "bin/same", "share/doc/app", "share/linked"];
+        let there = there.map(|path| folder.path().join("usr").join(path).exists());
+        (info("app.list") + &info("app.md5sums"), there)
+    };
+    let (all, there) = lists(&|_| true);
+    assert_eq!(there, [true; 4]);
+    let (some, there) = lists(&|path| !path.starts_with("/usr/share/doc/"));
+    assert_eq!(there, [true, true, false, false]);
+    assert_eq!(some, all);
 }
 
 #[test]
