@@ -303,17 +303,9 @@ mod tests {
         [platform(ARM64), platform("linux/riscv64")].into()
     }
 
-    /// A folder with a plan's keyring and a store, the engine on it, and the plan.
     fn bench(archive: &DebianArchive) -> (tempfile::TempDir, Engine, Plan) {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("keys.gpg"), archive.keyring()).unwrap();
-        let mut engine = testing::engine(&folder.path().join("store"));
-        engine.fetch = Box::new(testing::Http);
-        let tables = format!(
-            "[sources]\ndebian = [{{ uri = {:?}, suites = [\"test\"], signed-by = \"keys.gpg\" }}]\n\
-             [base.small]\ndebian = \"test\"\n",
-            archive.uri()
-        );
+        let (folder, engine) = testing::engine_with(archive);
+        let tables = format!("{}[base.small]\ndebian = \"test\"\n", testing::sources(archive));
         (folder, engine, testing::plan(ARM64, &tables))
     }
 
@@ -449,12 +441,9 @@ mod tests {
         for suite in ["bookworm", "trixie"] {
             let plan = testing::plan(ARM64, &format!("[base.a]\ndebian = {suite:?}\n"));
             let lock = &mut LockFile::default();
-            let begun = std::time::Instant::now();
             let emulator = session.resolve_emulator(&plan, folder.path(), both(), lock).unwrap();
-            eprintln!("{suite}: {} after {:.2?}", emulator.package.filename, begun.elapsed());
             for name in [ARM64, "linux/riscv64"] {
                 let path = session.emulator(&emulator, &platform(name), None).unwrap();
-                eprintln!("{name} after {:.2?}", begun.elapsed());
                 // With nothing around it: a library that it needed would be missing.
                 let mut alone = std::process::Command::new("unshare");
                 alone.args(["--user", "--map-root-user", "--root"]).arg(path.parent().unwrap());

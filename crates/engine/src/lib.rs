@@ -27,6 +27,8 @@ mod host;
 mod image;
 mod local;
 mod lock;
+#[cfg_attr(not(test), expect(dead_code, reason = "for steps of foreign platforms"))]
+mod native;
 mod op;
 mod publish;
 mod resolve;

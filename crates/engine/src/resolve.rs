@@ -421,7 +421,62 @@ fn open_context(folder: &Path, ignore: Option<&Path>) -> Result<BuildContext, Bu
 
 #[cfg(test)]
 mod tests {
+    use anyarch_sandbox::Cancel;
+    use anyarch_testkit::DebianArchive;
+    use anyarch_testkit::debian::Package;
+
     use super::*;
+    use crate::lock::{LockedBase, LockedRequest};
+    use crate::testing;
+
+    /// Resolves a plan with `FROM small` for a platform.
+    fn resolved(platform: &str) -> (Resolved, LockFile) {
+        let archive = DebianArchive::start(&[Package::new("qemu-user-static", "1")]);
+        let (folder, engine) = testing::engine_with(&archive);
+        fs::write(folder.path().join("Dockerfile"), "FROM small\nRUN a\n").unwrap();
+        let base = "[base.small]\ndebian = \"test\"\npackages = [\"qemu-user-static\"]\n";
+        let plan = testing::plan(platform, &format!("{}{base}", testing::sources(&archive)));
+        let cancel = Cancel::new();
+        let session = Session::new(&engine, 0, &|_| {}, &cancel);
+        let mut lock = LockFile::default();
+        let resolution = serde_json::json!({
+            "architecture": "arm64",
+            "indexes": [{ "suite": "test", "digest": Descriptor::of("", b"").digest, "date": "" }],
+            "packages": [],
+        });
+        lock.put(LockedBase {
+            name: "small".to_owned(),
+            platform: "linux/arm64".to_owned(),
+            request: LockedRequest {
+                suite: "test".to_owned(),
+                components: vec!["main".to_owned()],
+                packages: vec!["qemu-user-static".to_owned()],
+                recommends: false,
+            },
+            resolution: serde_json::from_value(resolution).unwrap(),
+        });
+        let selections = [Selection { member: 0, tier: 0 }];
+        let resolved = session.resolve(&plan, folder.path(), &selections, &mut lock).unwrap();
+        (resolved, lock)
+    }
+
+    #[test]
+    fn foreign_bases_come_with_their_native_sibling_and_emulators() {
+        let (resolved, lock) = resolved("linux/arm64");
+        let platforms: Vec<String> =
+            resolved.bases.keys().map(|(name, platform)| format!("{name} {platform}")).collect();
+        assert_eq!(platforms, ["small linux/amd64", "small linux/arm64"]);
+        assert!(resolved.no_sibling.is_empty(), "{:?}", resolved.no_sibling);
+        assert!(resolved.emulator().unwrap().is_some());
+        assert_eq!((lock.base.len(), lock.emulator.len()), (2, 1));
+    }
+
+    #[test]
+    fn native_bases_come_alone() {
+        let (resolved, lock) = resolved("linux/amd64");
+        assert!(resolved.bases.len() == 1 && resolved.emulator().unwrap().is_none());
+        assert!(lock.emulator.is_empty());
+    }
 
     #[test]
     fn layers_of_docker_are_named_as_those_of_oci() {

@@ -49,7 +49,7 @@ impl Session<'_> {
     }
 
     /// Whether a snapshot is there and not a victim of a crash.
-    fn is_sound(&self, place: &Path) -> bool {
+    pub(crate) fn is_sound(&self, place: &Path) -> bool {
         let other_boot = |boot: String| boot != self.engine.host.boot_id;
         place.is_dir() && !fs::read_to_string(place.with_extension("boot")).is_ok_and(other_boot)
     }
@@ -204,15 +204,21 @@ impl Session<'_> {
         if let Some(mount) = tree.mount.take() {
             mount.unmount().context(what)?;
         }
+        self.keep_tree(&tree.upper, place).context(what)
+    }
+
+    /// Moves a tree that is complete to its place in the store, unless a sound one is there. The caller
+    /// holds a lock for the place.
+    pub(crate) fn keep_tree(&self, tree: &Path, place: PathBuf) -> std::io::Result<()> {
         if self.is_sound(&place) {
             return Ok(());
         }
         // What a crash may have cut short goes first: the mark below would vouch for it.
         if place.is_dir() {
-            fs::remove_dir_all(&place).context(what)?;
+            fs::remove_dir_all(&place)?;
         }
-        fs::write(place.with_extension("boot"), &self.engine.host.boot_id).context(what)?;
-        fs::rename(&tree.upper, &place).context(what)?;
+        fs::write(place.with_extension("boot"), &self.engine.host.boot_id)?;
+        fs::rename(tree, &place)?;
         self.unsynced.lock().unwrap_or_else(PoisonError::into_inner).push(place);
         Ok(())
     }

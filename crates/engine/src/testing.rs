@@ -8,6 +8,7 @@ use std::path::Path;
 use anyarch_debian::{Fetch, FetchError, Fetched};
 use anyarch_oci::{Descriptor, EndpointError, ImageSource, Reference};
 use anyarch_store::Store;
+use anyarch_testkit::DebianArchive;
 
 use crate::engine::Engine;
 use crate::host::Host;
@@ -92,6 +93,23 @@ fn get(url: &str, offset: u64) -> std::io::Result<Option<Fetched>> {
         "404" => Ok(None),
         other => Err(std::io::Error::other(format!("status {other}"))),
     }
+}
+
+/// A folder with the keyring of an archive, and an engine whose store is in it.
+pub(crate) fn engine_with(archive: &DebianArchive) -> (tempfile::TempDir, Engine) {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("keys.gpg"), archive.keyring()).unwrap();
+    let mut engine = engine(&folder.path().join("store"));
+    engine.fetch = Box::new(Http);
+    (folder, engine)
+}
+
+/// The table of a plan that names the archive.
+pub(crate) fn sources(archive: &DebianArchive) -> String {
+    let uri = archive.uri();
+    format!(
+        "[sources]\ndebian = [{{ uri = {uri:?}, suites = [\"test\"], signed-by = \"keys.gpg\" }}]\n"
+    )
 }
 
 /// The apt sources of this machine.
