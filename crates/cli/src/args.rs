@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use anyarch_engine::Twins;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::exit;
@@ -81,6 +82,34 @@ pub(crate) struct StepArgs {
     /// have (auto), the machine's (host), only the image's own (image), or those of a file
     #[arg(long, value_name = "auto|host|image|FILE", default_value = "auto")]
     pub(crate) ca: Ca,
+    /// Whether native programs stand in for those of foreign platforms where the result is
+    /// proven to be the same
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t)]
+    pub(crate) twins: TwinsArg,
+    /// Run every step for a foreign platform twice, with twins and emulated, and compare the files
+    #[arg(long, conflicts_with = "twins")]
+    pub(crate) verify_twins: bool,
+}
+
+/// Whether native programs stand in for foreign ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TwinsArg {
+    /// Where it is proven.
+    #[default]
+    On,
+    /// Never: everything is emulated.
+    Off,
+}
+
+impl StepArgs {
+    /// How foreign programs are to be run.
+    pub(crate) fn twins(&self) -> Twins {
+        match (self.verify_twins, self.twins) {
+            (true, _) => Twins::Verify,
+            (false, TwinsArg::On) => Twins::On,
+            (false, TwinsArg::Off) => Twins::Off,
+        }
+    }
 }
 
 /// How progress is shown.

@@ -1,7 +1,7 @@
 //! Everything a verb needs that makes images: the sandbox entered, the store healed, the engine
 //! with its ways to the network, a reporter, a lock file, and an ear for Ctrl-C.
 
-use anyarch_engine::{BuildError, Engine, ErrorKind, Event, LockFile, OnEvent};
+use anyarch_engine::{BuildError, Engine, ErrorKind, Event, LockFile, OnEvent, Twins};
 use anyarch_registry::{Anonymous, RegistryClient};
 use anyarch_sandbox::{Cancel, Entered, Privilege};
 
@@ -31,16 +31,21 @@ pub(crate) struct Workshop {
 impl Workshop {
     /// Opens it for steps to run. Call while the program has one thread.
     pub(crate) fn open(global: &Global, steps: &StepArgs) -> Result<Workshop, Failure> {
-        Workshop::set_up(global, &steps.ca, anyarch_sandbox::enter()?)
+        Workshop::set_up(global, &steps.ca, steps.twins(), anyarch_sandbox::enter()?)
     }
 
     /// Opens it for finding out only: nothing can be mounted or run.
     pub(crate) fn open_without_sandbox(global: &Global) -> Result<Workshop, Failure> {
         let entered = Entered { privilege: Privilege::UserSingle, warnings: Vec::new() };
-        Workshop::set_up(global, &Ca::Image, entered)
+        Workshop::set_up(global, &Ca::Image, Twins::On, entered)
     }
 
-    fn set_up(global: &Global, ca: &Ca, entered: Entered) -> Result<Workshop, Failure> {
+    fn set_up(
+        global: &Global,
+        ca: &Ca,
+        twins: Twins,
+        entered: Entered,
+    ) -> Result<Workshop, Failure> {
         let single_id = entered.privilege == Privilege::UserSingle;
         let host = host::host(ca, single_id)?;
         let store = global.open_store()?;
@@ -62,7 +67,7 @@ impl Workshop {
         }
         let client = host::client(report.warner())?;
         let images = Box::new(RegistryClient::new(client.clone(), Anonymous));
-        let engine = Engine { store, host, fetch: Box::new(HttpFetch(client)), images };
+        let engine = Engine { store, host, fetch: Box::new(HttpFetch(client)), images, twins };
         Ok(Workshop { engine, report, global: global.clone(), interrupt })
     }
 

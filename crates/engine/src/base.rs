@@ -16,6 +16,7 @@ use crate::engine::Session;
 use crate::error::{BuildError, Context};
 use crate::event::{Event, OnEvent, StepId, Stream, Unit};
 use crate::exec::OnOutput;
+use crate::foreign::ForeignTree;
 use crate::lock::{LockFile, LockedBase, LockedRequest};
 use crate::op::{DebianOp, ExecOp};
 use crate::sources::{kept_sources, machine_sources, plan_sources};
@@ -119,12 +120,14 @@ impl Session<'_> {
         Ok(ResolvedBase { op, resolution, sources })
     }
 
-    /// Makes the root of a base in a mounted, empty tree.
-    pub(crate) fn bootstrap(
+    /// Makes the root of a base in a mounted, empty tree. `foreign` prepares running its scripts, once
+    /// the packages are unpacked.
+    pub(crate) fn bootstrap<'s>(
         &self,
         step: StepId,
         base: &ResolvedBase,
         root: &Path,
+        foreign: &dyn Fn(&Path) -> Result<Option<ForeignTree<'s>>, BuildError>,
         output: OnOutput<'_>,
     ) -> Result<(), BuildError> {
         let what = |doing: &str| format!("failed to {doing} base `{}`", base.op.name);
@@ -146,6 +149,7 @@ impl Session<'_> {
         anyarch_debian::unpack(&base.resolution, &packages, &tree, &progress)
             .context(|| what("unpack"))?;
         self.check_cancelled()?;
+        let foreign = foreign(root)?;
         let mut run = |command: anyarch_debian::Command| {
             let op = ExecOp {
                 argv: command.argv,
@@ -155,7 +159,7 @@ impl Session<'_> {
                 isolated: true,
                 scripts: Vec::new(),
             };
-            let exit = self.execute(root, &op, output)?;
+            let exit = self.execute(root, &op, foreign.as_ref(), output)?;
             Ok(exit.shell_code())
         };
         anyarch_debian::configure(&tree, &base.resolution, self.epoch, &mut run, &progress)

@@ -9,12 +9,12 @@ use anyarch_sandbox::Cancel;
 
 use crate::engine::{Engine, Session};
 use crate::error::{BuildError, Context};
-use crate::event::{Event, OnEvent};
+use crate::event::{Event, OnEvent, StepId};
 use crate::graph::BuildGraph;
 use crate::image::{BuiltImage, assemble};
 use crate::lock::LockFile;
 use crate::op::Op;
-use crate::resolve::Resolved;
+use crate::resolve::{Resolved, ResolvedTier};
 use crate::solve::Solved;
 use crate::stage::{HistoryItem, Lowered, OutsideName, lower, outside_names};
 
@@ -40,8 +40,17 @@ pub fn build(
     on: OnEvent<'_>,
     cancel: &Cancel,
 ) -> Result<Vec<BuiltImage>, BuildError> {
+    let session = Session::new(engine, request.plan.project.source_date_epoch, on, cancel);
+    build_in(&session, request).map(|(images, _)| images)
+}
+
+/// The same in a session that goes on: the images, and what they were resolved to.
+pub(crate) fn build_in(
+    session: &Session<'_>,
+    request: BuildRequest<'_>,
+) -> Result<(Vec<BuiltImage>, Resolved), BuildError> {
     let BuildRequest { plan, directory, selections, lock } = request;
-    let session = Session::new(engine, plan.project.source_date_epoch, on, cancel);
+    let (engine, on) = (session.engine, session.on);
     let resolved = session.resolve(plan, directory, selections, lock)?;
     let (graph, tiers) = graph(&resolved, &engine.platform())?;
     on(Event::Graph { steps: graph.steps().iter().map(|step| step.info.clone()).collect() });
@@ -52,7 +61,8 @@ pub fn build(
     synced?;
     let mut images = session.images(plan, &resolved, &graph, &tiers, &solved, selections)?;
     session.tag(plan, &mut images)?;
-    Ok(images)
+    session.tell_tally();
+    Ok((images, resolved))
 }
 
 /// Chooses the packages of every base that the selections need, and the emulators where they are for
@@ -96,10 +106,34 @@ fn graph(
                     .map(|(_, _, tree)| tree.clone()),
             }
         };
+        let begin = graph.steps().len();
         let lowered = lower(&mut graph, &input, &bases)?;
+        if let Some(sibling) = sibling(resolved, &tiers, tier, build_platform) {
+            graph.set_sibling(begin..graph.steps().len(), sibling);
+        }
         tiers.push(lowered);
     }
     Ok((graph, tiers))
+}
+
+/// Where the native member of the same flavor ends below a foreign tier, if this build makes it.
+fn sibling(
+    resolved: &Resolved,
+    tiers: &[Lowered],
+    tier: &ResolvedTier,
+    build_platform: &Platform,
+) -> Option<StepId> {
+    let below = tier.selection.tier.checked_sub(1)?;
+    let native = |other: &ResolvedTier| {
+        other.platform.architecture == build_platform.architecture
+            && other.flavor == tier.flavor
+            && other.selection.tier == below
+    };
+    if native(tier) || tier.platform.architecture == build_platform.architecture {
+        return None;
+    }
+    let found = resolved.tiers.iter().zip(tiers).find(|(other, _)| native(other))?;
+    found.1.step
 }
 
 /// The bases and images that a tier takes from outside, as steps.

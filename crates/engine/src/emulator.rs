@@ -239,7 +239,7 @@ fn files(machine: &str) -> [String; 2] {
     [format!("usr/bin/qemu-{machine}-static"), format!("usr/bin/qemu-{machine}")]
 }
 
-fn no_emulator(platform: &Platform) -> BuildError {
+pub(crate) fn no_emulator(platform: &Platform) -> BuildError {
     let known = anyarch_oci::KNOWN_PLATFORMS.iter().copied();
     let known: Vec<&str> = known.filter(|name| ForeignPlatform::find(name).is_some()).collect();
     BuildError::input(format!("no emulator is known for programs of {platform}"))

@@ -1,5 +1,6 @@
 //! The engine: what every build shares. Store, machine, and the ways to packages and images.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use anyarch_store::{Lock, Store};
 use crate::cache::Layout;
 use crate::error::{BuildError, Context};
 use crate::event::OnEvent;
+use crate::foreign::{ForeignState, Twins};
 use crate::host::Host;
 
 /// How long to wait for another process before asking again.
@@ -27,6 +29,8 @@ pub struct Engine {
     pub fetch: Box<dyn Fetch + Send + Sync>,
     /// Where images named in FROM come from when the host store has none of that name.
     pub images: Box<dyn ImageSource>,
+    /// Whether native programs stand in for those of foreign platforms.
+    pub twins: Twins,
 }
 
 /// One build while it runs.
@@ -38,6 +42,10 @@ pub(crate) struct Session<'a> {
     pub(crate) epoch: i64,
     /// Snapshots made by this build that are not known to be on disk.
     pub(crate) unsynced: Mutex<Vec<PathBuf>>,
+    /// What is known of programs of foreign platforms.
+    pub(crate) foreign: ForeignState,
+    /// Warnings that were given and need not be given again.
+    pub(crate) warned: Mutex<BTreeSet<String>>,
 }
 
 impl<'a> Session<'a> {
@@ -47,7 +55,15 @@ impl<'a> Session<'a> {
         on: OnEvent<'a>,
         cancel: &'a Cancel,
     ) -> Session<'a> {
-        Session { engine, on, cancel, epoch, unsynced: Mutex::default() }
+        Session {
+            engine,
+            on,
+            cancel,
+            epoch,
+            unsynced: Mutex::default(),
+            foreign: ForeignState::default(),
+            warned: Mutex::default(),
+        }
     }
 }
 

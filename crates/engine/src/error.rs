@@ -69,6 +69,12 @@ impl BuildError {
         self
     }
 
+    /// Says what was being done when this happened.
+    pub(crate) fn in_context(self, message: String) -> BuildError {
+        let (kind, hint) = (self.kind, self.hint.clone());
+        BuildError::new(kind, message).hint(hint).because(self)
+    }
+
     /// Message and causes in one line.
     pub(crate) fn chain(&self) -> String {
         let mut text = self.message.clone();
@@ -125,6 +131,8 @@ context_from! {
     anyarch_debian::DebianError => anyarch_debian::DebianError::hint,
     anyarch_oci::EndpointError => |error: &anyarch_oci::EndpointError| error.hint.clone(),
     anyarch_oci::ManifestError => |_: &_| None,
+    anyarch_twin::DataError => |_: &_| None,
+    anyarch_handler::image::ImageError => |_: &_| None,
     serde_json::Error => |_: &_| None,
     std::io::Error => io_hint,
 }

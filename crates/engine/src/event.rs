@@ -170,6 +170,13 @@ pub enum Event {
         /// What it points to.
         digest: Digest,
     },
+    /// How the programs of foreign platforms ran, once, at the end of the steps.
+    Emulated {
+        /// How many ran by their native twins.
+        native: u64,
+        /// The others by name, and how often.
+        emulated: Vec<(String, u64)>,
+    },
     /// Something a person should know that is not an error.
     Warning {
         /// What.

@@ -15,6 +15,7 @@ use anyarch_sandbox::{
 use crate::engine::Session;
 use crate::error::{BuildError, Context};
 use crate::event::Stream;
+use crate::foreign::ForeignTree;
 use crate::op::ExecOp;
 use crate::trust;
 use crate::users::process_identity;
@@ -26,11 +27,13 @@ const HOSTNAME: &str = "anyarch";
 pub(crate) type OnOutput<'a> = &'a mut dyn FnMut(Stream, &[u8]);
 
 impl Session<'_> {
-    /// Runs a process in a mounted tree and waits for it.
+    /// Runs a process in a mounted tree and waits for it. `foreign` is how, where the tree is for
+    /// another platform than this machine's.
     pub(crate) fn execute(
         &self,
         root: &Path,
         op: &ExecOp,
+        foreign: Option<&ForeignTree<'_>>,
         output: OnOutput<'_>,
     ) -> Result<Exit, BuildError> {
         let what = || format!("failed to run `{}`", shorten(&op.argv.join(" ")));
@@ -69,6 +72,7 @@ impl Session<'_> {
         process.hostname = HOSTNAME.to_owned();
         process.network = if op.isolated { Network::None } else { Network::Host };
         process.files = files;
+        process.foreign = foreign.and_then(ForeignTree::process);
         let mut on_output = |stream: SandboxStream, bytes: &[u8]| {
             let stream = match stream {
                 SandboxStream::Stdout => Stream::Stdout,

@@ -19,6 +19,8 @@ pub(crate) struct Step {
     pub platform: Platform,
     /// For people.
     pub info: StepInfo,
+    /// For a foreign platform: the step of a native member whose tree the twins may be taken from.
+    pub sibling: Option<StepId>,
 }
 
 /// Steps in an order in which they can run: parents and inputs have lower numbers.
@@ -50,9 +52,16 @@ impl BuildGraph {
         let id = StepId(self.steps.len());
         let info = StepInfo { id, name, parts: vec![part.to_owned()], origin };
         let (op, parent, platform) = key.clone();
-        self.steps.push(Step { op, parent, platform, info });
+        self.steps.push(Step { op, parent, platform, info, sibling: None });
         self.known.insert(key, id);
         id
+    }
+
+    /// Names the step whose tree has the twins for these steps, unless they have one.
+    pub(crate) fn set_sibling(&mut self, steps: std::ops::Range<usize>, sibling: StepId) {
+        for step in self.steps.get_mut(steps).into_iter().flatten() {
+            step.sibling = step.sibling.or(Some(sibling));
+        }
     }
 
     /// All steps, parents first.

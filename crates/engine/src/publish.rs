@@ -14,7 +14,7 @@ use anyarch_plan::publish::PublishPlan;
 use anyarch_plan::target::Selection;
 use anyarch_sandbox::Cancel;
 
-use crate::build::{BuildRequest, build};
+use crate::build::{BuildRequest, build_in};
 use crate::engine::{Engine, Session};
 use crate::error::{BuildError, Context};
 use crate::event::{Event, OnEvent, Unit};
@@ -85,15 +85,15 @@ pub fn publish(
 ) -> Result<Published, BuildError> {
     let PublishRequest { plan, directory, publish, lock, repository } = request;
     let selections: Vec<Selection> = publish.images.iter().map(|image| image.selection).collect();
-    let images =
-        build(engine, BuildRequest { plan, directory, selections: &selections, lock }, on, cancel)?;
     let session = Session::new(engine, plan.project.source_date_epoch, on, cancel);
+    let request = BuildRequest { plan, directory, selections: &selections, lock };
+    let (images, resolved) = build_in(&session, request)?;
     for image in &images {
         let member = &plan.members[image.selection.member];
         if image.selection.tier + 1 == member.tiers.len()
             && let Some(command) = &member.smoke
         {
-            session.smoke(image, command)?;
+            session.smoke(&resolved, image, command)?;
         }
     }
     let mut published = session.push_blobs(&images, repository, destination)?;

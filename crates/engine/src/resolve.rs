@@ -44,6 +44,8 @@ pub(crate) struct Resolved {
 pub(crate) struct ResolvedTier {
     /// Which member and tier of the plan.
     pub(crate) selection: Selection,
+    /// The member's flavor.
+    pub(crate) flavor: String,
     /// For people: `cpu/amd64 base`.
     pub(crate) part: String,
     /// The Dockerfile's name.
@@ -123,6 +125,7 @@ impl Session<'_> {
                 );
                 let tier = ResolvedTier {
                     selection: Selection { member: member_at, tier: tier_at },
+                    flavor: member.flavor.clone(),
                     part: format!("{member} {}", tier.name),
                     file: tier.dockerfile.clone(),
                     dockerfile,
@@ -204,11 +207,6 @@ impl Session<'_> {
             }
         }
         Ok(())
-    }
-
-    /// Whether programs of a platform cannot run on this machine.
-    fn is_foreign(&self, platform: &Platform) -> bool {
-        platform.architecture != self.engine.platform().architecture
     }
 
     /// What may fail without failing the build: a reason, in one line, in place of the error.

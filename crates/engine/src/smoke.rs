@@ -15,6 +15,7 @@ use crate::event::{Event, Stream};
 use crate::exec::{ended_badly, shorten};
 use crate::image::BuiltImage;
 use crate::op::ExecOp;
+use crate::resolve::Resolved;
 
 /// A pass, as it is kept.
 #[derive(Serialize, Deserialize)]
@@ -27,8 +28,13 @@ impl Session<'_> {
     /// Runs the smoke command of an image, unless it has passed before.
     ///
     /// # Errors
-    /// When the command fails, or the image is for another platform than this machine's.
-    pub(crate) fn smoke(&self, image: &BuiltImage, command: &[String]) -> Result<(), BuildError> {
+    /// When the command fails.
+    pub(crate) fn smoke(
+        &self,
+        resolved: &Resolved,
+        image: &BuiltImage,
+        command: &[String],
+    ) -> Result<(), BuildError> {
         let begun = Instant::now();
         let pass = Pass { manifest: image.manifest.digest.clone(), command: command.to_vec() };
         let what = || format!("failed to record the smoke test of {}", image.member);
@@ -42,13 +48,6 @@ impl Session<'_> {
         if crate::cache::read::<Pass>(self.store(), &record)?.is_some() {
             (self.on)(passed(true));
             return Ok(());
-        }
-        if image.platform.architecture != self.engine.platform().architecture {
-            return Err(BuildError::input(format!(
-                "the smoke command of {} cannot run on this {} machine yet",
-                image.member,
-                self.engine.platform()
-            )));
         }
         (self.on)(Event::SmokeStarted { member: image.member.clone(), command: command.to_vec() });
         let config = &image.config.config;
@@ -71,7 +70,9 @@ impl Session<'_> {
                 bytes: bytes.to_vec(),
             });
         };
-        let exit = self.execute(tree.root(), &op, &mut output)?;
+        // What is published is tested as its users run it: nothing stands in for anything.
+        let foreign = self.foreign_tree(resolved, &image.platform, None, tree.root(), None)?;
+        let exit = self.execute(tree.root(), &op, foreign.as_ref(), &mut output)?;
         if !exit.success() {
             let error = ended_badly(
                 &format!(

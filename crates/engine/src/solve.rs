@@ -4,6 +4,7 @@
 //! The layer of a step is written right after the step, not at the end, because the keys of the
 //! steps above hold its diff ID: that is what lets an identical result cut the rebuilding off.
 
+use std::path::Path;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -15,6 +16,7 @@ use crate::error::{BuildError, Context, ErrorKind, io_hint};
 use crate::event::{Event, Outcome, StepId, Stream, Unit};
 use crate::exec::{ended_badly, shorten};
 use crate::file::Origin;
+use crate::foreign::NativeTree;
 use crate::graph::{BuildGraph, Step};
 use crate::op::{CopyFrom, ImageOp, Op};
 use crate::resolve::Resolved;
@@ -29,6 +31,15 @@ impl Solved {
     pub(crate) fn chain(&self, step: Option<StepId>) -> Chain {
         step.and_then(|step| self.chains[step.0].clone()).unwrap_or_default()
     }
+}
+
+/// What a step works on.
+struct Inputs {
+    parent: Chain,
+    /// What it copies from.
+    input: Option<Chain>,
+    /// Where twins of its programs may be taken from.
+    sibling: Option<Chain>,
 }
 
 /// What the workers share.
@@ -81,7 +92,7 @@ impl Session<'_> {
     ) {
         loop {
             let mut now = lock(state);
-            let (step, parent, input) = loop {
+            let (step, parent, input, sibling) = loop {
                 if now.failure.is_none() && self.cancel.is_cancelled() {
                     now.failure = Some(BuildError::cancelled());
                 }
@@ -90,13 +101,18 @@ impl Session<'_> {
                     return;
                 }
                 match next(graph, &now) {
-                    Some(ready) => break ready,
+                    Some((step, parent, input)) => {
+                        let sibling = graph.step(step).sibling;
+                        let sibling = sibling.and_then(|native| now.chains[native.0].clone());
+                        break (step, parent, input, sibling);
+                    }
                     None => now = changed.wait(now).unwrap_or_else(PoisonError::into_inner),
                 }
             };
             now.begun[step.0] = true;
             drop(now);
-            let result = self.attempt(graph, resolved, step, &parent, input.as_ref());
+            let inputs = Inputs { parent, input, sibling };
+            let result = self.attempt(graph, resolved, step, &inputs);
             let mut now = lock(state);
             match result {
                 Ok(chain) => now.chains[step.0] = Some(chain),
@@ -120,20 +136,19 @@ impl Session<'_> {
         graph: &BuildGraph,
         resolved: &Resolved,
         id: StepId,
-        parent: &Chain,
-        input: Option<&Chain>,
+        inputs: &Inputs,
     ) -> Result<Chain, BuildError> {
         let begun = Instant::now();
         let step = graph.step(id);
         // A panic in one step must not leave the others waiting for it for ever.
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            self.find_or_run(resolved, step, parent, input)
+            self.find_or_run(graph, resolved, step, inputs)
         }));
         let result =
             outcome.unwrap_or_else(|_| Err(BuildError::failed("the step hit a bug in the engine")));
         match result {
             Ok((chain, cached)) => {
-                let added = chain.layers.len() > parent.layers.len();
+                let added = chain.layers.len() > inputs.parent.layers.len();
                 let bytes =
                     chain.layers.last().filter(|_| added).map(|layer| layer.descriptor.size);
                 self.finished(
@@ -164,17 +179,17 @@ impl Session<'_> {
     /// The result of a step, and whether it was known.
     fn find_or_run(
         &self,
+        graph: &BuildGraph,
         resolved: &Resolved,
         step: &Step,
-        parent: &Chain,
-        input: Option<&Chain>,
+        inputs: &Inputs,
     ) -> Result<(Chain, bool), BuildError> {
-        let store = self.store();
+        let (store, parent) = (self.store(), &inputs.parent);
         if let Op::Image(image) = &step.op {
             return self.pull(step.info.id, image);
         }
         let origin = match &step.op {
-            Op::Copy(copy) => Some(match (copy.from, input) {
+            Op::Copy(copy) => Some(match (copy.from, &inputs.input) {
                 (CopyFrom::Context(number), _) => Origin::Context(&resolved.contexts[number]),
                 (CopyFrom::Step(_), Some(chain)) => Origin::Tree(chain),
                 (CopyFrom::Step(_), None) => {
@@ -199,7 +214,8 @@ impl Session<'_> {
         }
         self.check_cancelled()?;
         (self.on)(Event::Started { step: step.info.id });
-        let chain = self.run_op(resolved, step, parent, origin.as_ref())?;
+        let natives = || self.native_tree(graph, resolved, step, inputs.sibling.clone());
+        let chain = self.run_op(resolved, step, parent, origin.as_ref(), &natives)?;
         if let (Op::Copy(copy), Some(origin), Some(taken)) = (&step.op, &origin, &parts.input) {
             origin.demand_unchanged(copy, taken)?;
         }
@@ -213,23 +229,20 @@ impl Session<'_> {
         step: &Step,
         parent: &Chain,
         origin: Option<&Origin<'_>>,
+        natives: &dyn Fn() -> Result<Option<NativeTree>, BuildError>,
     ) -> Result<Chain, BuildError> {
         let id = step.info.id;
         let mut output = |stream: Stream, bytes: &[u8]| {
             (self.on)(Event::Output { step: id, stream, bytes: bytes.to_vec() });
         };
         let tree = self.mount(parent)?;
+        let foreign = |root: &Path| {
+            self.foreign_tree(resolved, &step.platform, Some(id), root, natives()?)
+        };
         match &step.op {
             Op::Exec(op) => {
-                if step.platform.architecture != self.engine.platform().architecture {
-                    return Err(BuildError::input(format!(
-                        "a {} program cannot run on this {} machine yet",
-                        step.platform,
-                        self.engine.platform()
-                    ))
-                    .hint("build the members of this machine's platform; foreign platforms come with a later version".to_owned()));
-                }
-                let exit = self.execute(tree.root(), op, &mut output)?;
+                let foreign = foreign(tree.root())?;
+                let exit = self.execute(tree.root(), op, foreign.as_ref(), &mut output)?;
                 if !exit.success() {
                     let error = ended_badly(&format!("`{}`", shorten(&step.info.name)), exit);
                     return Err(error.hint(self.full_disk_hint()));
@@ -242,16 +255,7 @@ impl Session<'_> {
             Op::Mkdir { path, user } => self.make_directory(tree.root(), path, user)?,
             Op::Debian(op) => {
                 let base = find_base(resolved, op)?;
-                if step.platform.architecture != self.engine.platform().architecture {
-                    return Err(BuildError::input(format!(
-                        "base `{}` for {} cannot be configured on this {} machine yet",
-                        op.name,
-                        step.platform,
-                        self.engine.platform()
-                    ))
-                    .hint("build the members of this machine's platform; foreign platforms come with a later version".to_owned()));
-                }
-                self.bootstrap(id, base, tree.root(), &mut output)?;
+                self.bootstrap(id, base, tree.root(), &foreign, &mut output)?;
             }
             Op::Image(_) => return Err(BuildError::failed("an image is pulled, not run")),
         }
@@ -268,7 +272,11 @@ impl Session<'_> {
     }
 
     /// Brings the layers of an image into the store.
-    fn pull(&self, step: StepId, image: &ImageOp) -> Result<(Chain, bool), BuildError> {
+    pub(crate) fn pull(
+        &self,
+        step: StepId,
+        image: &ImageOp,
+    ) -> Result<(Chain, bool), BuildError> {
         let mut chain = Chain::default();
         let mut known = true;
         for layer in &image.layers {

@@ -11,6 +11,7 @@ use anyarch_store::Store;
 use anyarch_testkit::DebianArchive;
 
 use crate::engine::Engine;
+use crate::foreign::Twins;
 use crate::host::Host;
 
 struct Nothing;
@@ -53,6 +54,7 @@ pub(crate) fn engine(folder: &Path) -> Engine {
         },
         fetch: Box::new(Nothing),
         images: Box::new(Nothing),
+        twins: Twins::On,
     }
 }
 

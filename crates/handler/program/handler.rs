@@ -573,10 +573,11 @@ impl Loader {
             let (filled, end) = (address + file, address + segment.memory as usize);
             if end > filled {
                 let whole = (filled + PAGE - 1) & !(PAGE - 1);
-                let zeros = whole.min(end) - filled;
-                if zeros > 0 && file > 0 {
+                if whole > filled && file > 0 {
+                    // To the end of the page, as the kernel does: the loader takes what follows its
+                    // data for its first allocations.
                     // SAFETY: the rest of the last page of a segment that can be written.
-                    unsafe { memory::zero(filled as *mut u8, zeros) };
+                    unsafe { memory::zero(filled as *mut u8, whole - filled) };
                 }
                 if end > whole {
                     let flags = MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS;

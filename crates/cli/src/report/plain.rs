@@ -104,6 +104,7 @@ fn describe(record: &mut Record, event: &Event) -> Option<String> {
             }
         },
         Event::Tagged { tag, digest } => format!("tagged {tag} -> {digest}"),
+        Event::Emulated { native, emulated } => emulated_line(*native, emulated),
         Event::Warning { message } => format!("warning: {message}"),
         _ => return None,
     })
@@ -131,4 +132,24 @@ fn milestone(counter: &mut Counter) -> Option<String> {
         4 => format!("{what}: {of}"),
         _ => format!("{what}: {} % of {of}", quarters * 25),
     })
+}
+
+/// How many programs of the most frequent are named.
+const NAMED: usize = 5;
+
+/// `foreign programs: 2,113 ran natively, 140 emulated (dpkg 12, …)`
+fn emulated_line(native: u64, emulated: &[(String, u64)]) -> String {
+    let mut sorted: Vec<&(String, u64)> = emulated.iter().collect();
+    sorted.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let named: Vec<String> =
+        sorted.iter().take(NAMED).map(|(name, count)| format!("{name} {count}")).collect();
+    let rest = if sorted.len() > NAMED { ", …" } else { "" };
+    let total: u64 = emulated.iter().map(|(_, count)| count).sum();
+    match total {
+        0 => format!("foreign programs: {native} ran natively"),
+        _ => format!(
+            "foreign programs: {native} ran natively, {total} emulated ({}{rest})",
+            named.join(", ")
+        ),
+    }
 }
