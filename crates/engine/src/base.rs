@@ -235,6 +235,8 @@ impl<'a> PackageEvents<'a> {
                 });
             }
             Progress::Downloading { bytes, .. } => {
+                // Packages may come in several rounds, each with a count of its own.
+                self.done.store(0, Ordering::Relaxed);
                 self.total.store(bytes, Ordering::Relaxed);
                 self.counted("download packages", 0, bytes, Unit::Bytes);
             }
