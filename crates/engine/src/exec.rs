@@ -39,11 +39,6 @@ impl Session<'_> {
         let what = || format!("failed to run `{}`", shorten(&op.argv.join(" ")));
         let tree = Root::open(root).context(what)?;
         let identity = process_identity(&tree, &op.user)?;
-        let mut env = op.env.clone();
-        env.entry("PATH".to_owned()).or_insert_with(|| crate::stage::DEFAULT_PATH.to_owned());
-        env.entry("HOME".to_owned())
-            .or_insert_with(|| identity.home.clone().unwrap_or_else(|| "/".to_owned()));
-        env.entry("SOURCE_DATE_EPOCH".to_owned()).or_insert_with(|| self.epoch.to_string());
         let mut files = vec![
             provided("/etc/resolv.conf", self.engine.host.resolv_conf.clone()),
             provided(
@@ -57,7 +52,7 @@ impl Session<'_> {
         files.extend(
             op.scripts.iter().map(|(path, text)| provided(path, text.clone().into_bytes())),
         );
-        self.lend(&tree, &mut env, &mut files);
+        let env = self.environment(&tree, op, identity.home.as_deref(), &mut files);
         // As runc does: a working directory that is not there is made.
         let cwd = Path::new(&op.cwd);
         if !tree.exists(cwd) {
@@ -84,6 +79,33 @@ impl Session<'_> {
             Err(SandboxError::Cancelled) => Err(BuildError::cancelled()),
             result => result.context(what),
         }
+    }
+
+    /// The environment that the programs of a step begin with.
+    pub(crate) fn step_environment(
+        &self,
+        root: &Path,
+        op: &ExecOp,
+    ) -> Result<BTreeMap<String, String>, BuildError> {
+        let tree = Root::open(root).context(|| "failed to open the tree of a step".to_owned())?;
+        let identity = process_identity(&tree, &op.user)?;
+        Ok(self.environment(&tree, op, identity.home.as_deref(), &mut Vec::new()))
+    }
+
+    /// The environment of a process; adds the files that it names.
+    fn environment(
+        &self,
+        tree: &Root,
+        op: &ExecOp,
+        home: Option<&str>,
+        files: &mut Vec<ProvidedFile>,
+    ) -> BTreeMap<String, String> {
+        let mut env = op.env.clone();
+        env.entry("PATH".to_owned()).or_insert_with(|| crate::stage::DEFAULT_PATH.to_owned());
+        env.entry("HOME".to_owned()).or_insert_with(|| home.unwrap_or("/").to_owned());
+        env.entry("SOURCE_DATE_EPOCH".to_owned()).or_insert_with(|| self.epoch.to_string());
+        self.lend(tree, &mut env, files);
+        env
     }
 
     /// Adds what the machine lends: proxies, certificates, package sources.

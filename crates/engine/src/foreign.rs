@@ -140,7 +140,8 @@ impl Session<'_> {
     }
 
     /// Prepares running programs in a mounted tree of a foreign platform; `None` for a platform of
-    /// this machine.
+    /// this machine. `twins` is where twins come from, and the environment that the programs will
+    /// begin with.
     ///
     /// # Errors
     /// Where the kernel has no way to run such programs, or there is no emulator.
@@ -150,7 +151,7 @@ impl Session<'_> {
         platform: &Platform,
         step: Option<StepId>,
         tree: &Path,
-        twins: Option<NativeTree>,
+        twins: Option<(NativeTree, BTreeMap<String, String>)>,
     ) -> Result<Option<ForeignTree<'_>>, BuildError> {
         if !self.is_foreign(platform) {
             return Ok(None);
@@ -199,7 +200,7 @@ impl Session<'_> {
         emulator: &Path,
         platform: &Platform,
         tree: &Path,
-        twins: Option<NativeTree>,
+        twins: Option<(NativeTree, BTreeMap<String, String>)>,
     ) -> Result<PathBuf, BuildError> {
         let what = || format!("failed to prepare running programs of {platform}");
         let hidden = make(foreign.folder.join("hidden"))?;
@@ -210,7 +211,7 @@ impl Session<'_> {
             return Ok(emulator.to_owned());
         }
         let mut table = Table { log: format!("{HIDDEN}/log"), ..Table::default() };
-        if let Some(twins) = twins.filter(|_| self.engine.twins != Twins::Off) {
+        if let Some((twins, environment)) = twins.filter(|_| self.engine.twins != Twins::Off) {
             let data = Data::built_in().context(what)?;
             let names = |platform: &Platform| data.platform(&platform.normalized().to_string());
             if let (Some(native), Some(names)) = (names(&self.engine.platform()), names(platform)) {
@@ -228,6 +229,7 @@ impl Session<'_> {
                     foreign: names,
                     foreign_root: &foreign_root,
                     native_root: &native_root,
+                    environment: &environment,
                     hidden: HIDDEN,
                 };
                 let proven = anyarch_twin::prove(&request, &self.foreign.known);

@@ -4,6 +4,7 @@
 //! The layer of a step is written right after the step, not at the end, because the keys of the
 //! steps above hold its diff ID: that is what lets an identical result cut the rebuilding off.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -236,12 +237,16 @@ impl Session<'_> {
             (self.on)(Event::Output { step: id, stream, bytes: bytes.to_vec() });
         };
         let tree = self.mount(parent)?;
-        let foreign = |root: &Path| {
-            self.foreign_tree(resolved, &step.platform, Some(id), root, natives()?)
+        let foreign = |root: &Path, environment: BTreeMap<String, String>| {
+            let twins = natives()?.map(|tree| (tree, environment));
+            self.foreign_tree(resolved, &step.platform, Some(id), root, twins)
         };
         match &step.op {
             Op::Exec(op) => {
-                let foreign = foreign(tree.root())?;
+                let foreign = match self.is_foreign(&step.platform) {
+                    true => foreign(tree.root(), self.step_environment(tree.root(), op)?)?,
+                    false => None,
+                };
                 let exit = self.execute(tree.root(), op, foreign.as_ref(), &mut output)?;
                 if !exit.success() {
                     let error = ended_badly(&format!("`{}`", shorten(&step.info.name)), exit);
@@ -255,6 +260,7 @@ impl Session<'_> {
             Op::Mkdir { path, user } => self.make_directory(tree.root(), path, user)?,
             Op::Debian(op) => {
                 let base = find_base(resolved, op)?;
+                let foreign = |root: &Path| foreign(root, BTreeMap::new());
                 self.bootstrap(id, base, tree.root(), &foreign, &mut output)?;
             }
             Op::Image(_) => return Err(BuildError::failed("an image is pulled, not run")),

@@ -10,7 +10,19 @@ const BUILT_IN: &str = include_str!("../twins.toml");
 #[serde(deny_unknown_fields)]
 pub struct Data {
     pub(crate) platform: Vec<PlatformNames>,
+    #[serde(default)]
+    pub(crate) file: Vec<GivenFile>,
     pub(crate) program: Vec<Program>,
+}
+
+/// A file that twins are pointed to by a variable.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct GivenFile {
+    pub(crate) name: String,
+    pub(crate) variable: String,
+    pub(crate) before: String,
+    pub(crate) text: String,
 }
 
 /// What the table is not.

@@ -41,6 +41,8 @@ pub struct Request<'a> {
     pub foreign_root: &'a Root,
     /// The tree that twins come from.
     pub native_root: &'a Root,
+    /// The environment that the step begins with.
+    pub environment: &'a BTreeMap<String, String>,
     /// The directory, as the programs of the step see it, in which [`Twins::files`] and, as `root`,
     /// the twins' tree will be.
     pub hidden: &'a str,
@@ -193,11 +195,24 @@ pub fn prove(request: &Request<'_>, known: &Known) -> Twins {
             }
         }
     }
-    twins.table.variables =
-        prover.variables.into_iter().map(|given| Variable { given, original: None }).collect();
+    let original = |given: &String| {
+        let name = given.split('=').next().unwrap_or(given);
+        request.environment.get(name).map(|value| format!("{name}={value}"))
+    };
+    twins.table.variables = prover
+        .variables
+        .iter()
+        .map(|given| Variable { given: given.clone(), original: original(given) })
+        .collect();
     twins.files = prover.files.into_iter().collect();
     if !twins.table.entries.is_empty() {
         twins.files.push(("shim.so".to_owned(), anyarch_handler::SHIM.to_vec()));
+        for file in &request.data.file {
+            let before = request.environment.get(&file.variable);
+            let before = before.map(|value| file.before.replace("{}", value)).unwrap_or_default();
+            let text = file.text.replace("{debian}", &request.foreign.debian);
+            twins.files.push((file.name.clone(), format!("{before}{text}").into_bytes()));
+        }
     }
     twins
 }
@@ -549,6 +564,8 @@ impl Prover<'_> {
             .replace("{native}", &native.triplet)
             .replace("{foreign}", &foreign.triplet)
             .replace("{machine}", &foreign.machine)
+            .replace("{debian}", &foreign.debian)
+            .replace("{hidden}", self.request.hidden)
             .replace("{root}", &format!("{}/root", self.request.hidden));
         if text.contains("{sysconfigdata}") {
             text = text.replace("{sysconfigdata}", &self.sysconfigdata(path)?);
