@@ -160,8 +160,7 @@ impl Session<'_> {
         let row = ForeignPlatform::find(&platform.normalized().to_string())
             .ok_or_else(|| no_emulator(platform))?;
         let folder = make(self.fresh("foreign"))?;
-        let mut foreign =
-            ForeignTree { state: &self.foreign, folder, process: None, mount: None };
+        let mut foreign = ForeignTree { state: &self.foreign, folder, process: None, mount: None };
         let emulator = |this: &Self| -> Result<PathBuf, BuildError> {
             let emulator = resolved.emulator()?.ok_or_else(|| no_emulator(platform))?;
             this.emulator(emulator, platform, step)

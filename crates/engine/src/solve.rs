@@ -278,11 +278,7 @@ impl Session<'_> {
     }
 
     /// Brings the layers of an image into the store.
-    pub(crate) fn pull(
-        &self,
-        step: StepId,
-        image: &ImageOp,
-    ) -> Result<(Chain, bool), BuildError> {
+    pub(crate) fn pull(&self, step: StepId, image: &ImageOp) -> Result<(Chain, bool), BuildError> {
         let mut chain = Chain::default();
         let mut known = true;
         for layer in &image.layers {

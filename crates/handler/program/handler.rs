@@ -396,7 +396,9 @@ fn native(
     program: usize,
 ) -> Option<Leave> {
     let loader = Loader::map(table.pointer(entry.loader))?;
-    let words = 16 + start.argc + start.envc + 32 + 2 * (start.auxc + 1);
+    // SAFETY: `arguments` holds strings.
+    let before: &[Str] = unsafe { table.list(entry.arguments) };
+    let words = 16 + before.len() + start.argc + start.envc + 32 + 2 * (start.auxc + 1);
     let extra = PATH_MAX + size_of::<ShimConfig>();
     let stack = below(start.sp, words * 8 + extra);
     // SAFETY: inside of what `below` made room for, behind the words.
@@ -434,6 +436,7 @@ fn native(
         argument(&mut push, table.pointer(entry.shim));
     }
     argument(&mut push, table.pointer(entry.program));
+    before.iter().for_each(|text| argument(&mut push, table.pointer(*text)));
     (3..start.argc).for_each(|number| argument(&mut push, start.argument(number)));
     push.push(0);
     variables.each(entry.variables, |pointer| push.push(pointer));

@@ -80,6 +80,8 @@ pub struct Entry {
     pub dependencies: List,
     /// [`Redirect`] elements, for the shim.
     pub redirects: List,
+    /// Arguments ([`Str`]) that go before its own.
+    pub arguments: List,
     /// Arguments ([`Str`]) with which it is emulated.
     pub refused: List,
     /// Beginnings of variables ([`Str`]), such as `PERL5LIB=`, with which it is emulated.

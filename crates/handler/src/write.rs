@@ -38,6 +38,8 @@ pub struct Entry {
     pub dependencies: Vec<(String, Option<Identity>)>,
     /// Directories that the twin finds somewhere else: where it asks, where they lie.
     pub redirects: Vec<(String, String)>,
+    /// Arguments that go before its own.
+    pub arguments: Vec<String>,
     /// Arguments with which it is emulated.
     pub refused: Vec<String>,
     /// Beginnings of variables with which it is emulated.
@@ -169,6 +171,7 @@ impl Writer {
             variables: entry.variables,
             dependencies: self.list(&dependencies),
             redirects: self.list(&redirects),
+            arguments: self.texts(&entry.arguments),
             refused: self.texts(&entry.refused),
             refused_variables: self.texts(&entry.refused_variables),
             interpreter: entry.interpreter.as_ref().map_or(0, |rule| self.interpreter(rule)),

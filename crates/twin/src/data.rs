@@ -72,6 +72,8 @@ pub(crate) struct Program {
     #[serde(default)]
     pub(crate) shim: bool,
     #[serde(default)]
+    pub(crate) arguments: Vec<String>,
+    #[serde(default)]
     pub(crate) refuse: Vec<String>,
     #[serde(default)]
     pub(crate) refuse_variables: Vec<String>,

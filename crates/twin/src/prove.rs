@@ -355,6 +355,9 @@ impl Prover<'_> {
         if entry.dependencies.len() > MAX_DEPENDENCIES {
             return Err(Reason::TooManyDependencies);
         }
+        for argument in &program.arguments {
+            entry.arguments.push(self.expand(argument, path)?);
+        }
         for (from, to) in &program.redirects {
             entry.redirects.push((self.expand(from, path)?, self.expand(to, path)?));
         }
