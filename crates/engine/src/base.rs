@@ -16,7 +16,7 @@ use crate::engine::Session;
 use crate::error::{BuildError, Context};
 use crate::event::{Event, OnEvent, StepId, Stream, Unit};
 use crate::exec::OnOutput;
-use crate::foreign::ForeignTree;
+use crate::foreign::{ForeignTree, Tally};
 use crate::lock::{LockFile, LockedBase, LockedRequest};
 use crate::op::{DebianOp, ExecOp};
 use crate::sources::{kept_sources, machine_sources, plan_sources};
@@ -129,7 +129,7 @@ impl Session<'_> {
         root: &Path,
         foreign: &dyn Fn(&Path) -> Result<Option<ForeignTree<'s>>, BuildError>,
         output: OnOutput<'_>,
-    ) -> Result<(), BuildError> {
+    ) -> Result<Tally, BuildError> {
         let what = |doing: &str| format!("failed to {doing} base `{}`", base.op.name);
         let packages = StorePackages(self.store());
         let events = PackageEvents::new(self, Some(step));
@@ -169,7 +169,7 @@ impl Session<'_> {
             anyarch_debian::write_sources(&tree, &base.sources)
                 .context(|| what("write the sources of"))?;
         }
-        Ok(())
+        Ok(foreign.as_ref().map(ForeignTree::tally).unwrap_or_default())
     }
 
     pub(crate) fn check_cancelled(&self) -> Result<(), BuildError> {

@@ -33,6 +33,7 @@ use crate::graph::{BuildGraph, Step};
 use crate::op::Op;
 use crate::resolve::Resolved;
 use crate::snapshot::make;
+use crate::verify::Allowed;
 
 /// Enough of an emulator to have all its program headers.
 const HEAD: u64 = 4096;
@@ -61,8 +62,8 @@ pub(crate) struct ForeignState {
 /// How many programs ran how.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
-    /// By their twins.
-    pub(crate) native: u64,
+    /// By their twins, by name.
+    pub(crate) native: BTreeMap<String, u64>,
     /// Emulated, by name.
     pub(crate) emulated: BTreeMap<String, u64>,
 }
@@ -73,6 +74,16 @@ pub(crate) enum NativeTree {
     Folder(PathBuf),
     /// The tree of a step.
     Chain(Chain),
+}
+
+/// What is needed for twins.
+pub(crate) struct Natives {
+    /// Where they come from.
+    pub(crate) tree: NativeTree,
+    /// The environment that the programs of the step begin with.
+    pub(crate) environment: BTreeMap<String, String>,
+    /// Which are wanted.
+    pub(crate) allowed: Allowed,
 }
 
 /// How the programs of one tree are run. Lives as long as programs run in it.
@@ -89,14 +100,15 @@ impl ForeignTree<'_> {
         self.process.clone()
     }
 
-    fn log(&self) -> PathBuf {
-        self.folder.join("hidden/log")
+    /// How many programs ran how so far.
+    pub(crate) fn tally(&self) -> Tally {
+        read_log(&self.folder.join("hidden/log"))
     }
 }
 
 impl Drop for ForeignTree<'_> {
     fn drop(&mut self) {
-        let tally = read_log(&self.log());
+        let tally = self.tally();
         self.state.tally.lock().unwrap_or_else(PoisonError::into_inner).add(tally);
         drop(self.mount.take());
         // What cannot be removed now goes with the working folder of the process.
@@ -106,9 +118,10 @@ impl Drop for ForeignTree<'_> {
 
 impl Tally {
     fn add(&mut self, other: Tally) {
-        self.native += other.native;
-        for (name, count) in other.emulated {
-            *self.emulated.entry(name).or_default() += count;
+        for (all, new) in [(&mut self.native, other.native), (&mut self.emulated, other.emulated)] {
+            for (name, count) in new {
+                *all.entry(name).or_default() += count;
+            }
         }
     }
 }
@@ -122,13 +135,10 @@ fn read_log(path: &Path) -> Tally {
         let number = |at: usize| {
             record.get(at..).and_then(|rest| rest.first_chunk()).map(|b| u32::from_le_bytes(*b))
         };
-        if number(4) == Some(1) {
-            tally.native += 1;
-            continue;
-        }
         let name = record.get(8..).unwrap_or_default();
         let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
-        *tally.emulated.entry(String::from_utf8_lossy(name).into_owned()).or_default() += 1;
+        let kind = if number(4) == Some(1) { &mut tally.native } else { &mut tally.emulated };
+        *kind.entry(String::from_utf8_lossy(name).into_owned()).or_default() += 1;
     }
     tally
 }
@@ -140,8 +150,7 @@ impl Session<'_> {
     }
 
     /// Prepares running programs in a mounted tree of a foreign platform; `None` for a platform of
-    /// this machine. `twins` is where twins come from, and the environment that the programs will
-    /// begin with.
+    /// this machine. Without `twins` everything is emulated.
     ///
     /// # Errors
     /// Where the kernel has no way to run such programs, or there is no emulator.
@@ -151,7 +160,7 @@ impl Session<'_> {
         platform: &Platform,
         step: Option<StepId>,
         tree: &Path,
-        twins: Option<(NativeTree, BTreeMap<String, String>)>,
+        twins: Option<Natives>,
     ) -> Result<Option<ForeignTree<'_>>, BuildError> {
         if !self.is_foreign(platform) {
             return Ok(None);
@@ -199,7 +208,7 @@ impl Session<'_> {
         emulator: &Path,
         platform: &Platform,
         tree: &Path,
-        twins: Option<(NativeTree, BTreeMap<String, String>)>,
+        twins: Option<Natives>,
     ) -> Result<PathBuf, BuildError> {
         let what = || format!("failed to prepare running programs of {platform}");
         let hidden = make(foreign.folder.join("hidden"))?;
@@ -210,7 +219,7 @@ impl Session<'_> {
             return Ok(emulator.to_owned());
         }
         let mut table = Table { log: format!("{HIDDEN}/log"), ..Table::default() };
-        if let Some((twins, environment)) = twins.filter(|_| self.engine.twins != Twins::Off) {
+        if let Some(Natives { tree: twins, environment, allowed }) = twins.filter(|_| self.engine.twins != Twins::Off) {
             let data = Data::built_in().context(what)?;
             let names = |platform: &Platform| data.platform(&platform.normalized().to_string());
             if let (Some(native), Some(names)) = (names(&self.engine.platform()), names(platform)) {
@@ -237,6 +246,7 @@ impl Session<'_> {
                     write_program(&hidden.join(name), content).context(what)?;
                 }
                 table = proven.table;
+                table.entries.retain(|entry| allowed.has(&entry.name));
             }
         }
         let handler = foreign.folder.join("handler");
@@ -301,7 +311,7 @@ impl Session<'_> {
         let tally = self.foreign.tally.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if tally != Tally::default() {
             let emulated = tally.emulated.into_iter().collect();
-            (self.on)(Event::Emulated { native: tally.native, emulated });
+            (self.on)(Event::Emulated { native: tally.native.values().sum(), emulated });
         }
     }
 

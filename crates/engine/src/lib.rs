@@ -40,6 +40,7 @@ mod stage;
 mod testing;
 mod trust;
 mod users;
+mod verify;
 
 pub use build::{BuildRequest, build, lock};
 pub use engine::Engine;

@@ -17,10 +17,11 @@ use crate::error::{BuildError, Context, ErrorKind, io_hint};
 use crate::event::{Event, Outcome, StepId, Stream, Unit};
 use crate::exec::{ended_badly, shorten};
 use crate::file::Origin;
-use crate::foreign::NativeTree;
+use crate::foreign::{NativeTree, Natives, Tally, Twins};
 use crate::graph::{BuildGraph, Step};
 use crate::op::{CopyFrom, ImageOp, Op};
 use crate::resolve::Resolved;
+use crate::verify::Allowed;
 
 /// What the steps left, by number, and how many of them ran.
 pub(crate) struct Solved {
@@ -41,6 +42,16 @@ struct Inputs {
     input: Option<Chain>,
     /// Where twins of its programs may be taken from.
     sibling: Option<Chain>,
+}
+
+/// How the programs of a step are run.
+struct How<'a> {
+    /// Where twins come from, for a foreign platform.
+    natives: &'a dyn Fn() -> Result<Option<NativeTree>, BuildError>,
+    /// Which of them.
+    allowed: &'a Allowed,
+    /// Whether what they write is kept from those who listen.
+    quiet: bool,
 }
 
 /// What the workers share.
@@ -205,18 +216,30 @@ impl Session<'_> {
         };
         let parts = KeyParts::new(&step.op, taken, &step.platform, parent, self.layout())?;
         let key = parts.key()?;
-        if let Some(known) = cache::find(store, &key)? {
+        // What is to be verified runs, whatever is known.
+        let runs = matches!(step.op, Op::Exec(_) | Op::Debian(_));
+        let verify =
+            runs && self.engine.twins == Twins::Verify && self.is_foreign(&step.platform);
+        let find = || if verify { Ok(None) } else { cache::find(store, &key) };
+        if let Some(known) = find()? {
             return Ok((known, true));
         }
         // Another process may be at the same step: wait for it, then look again.
         let _lock = self.lock(&format!("step-{}", key.hex()))?;
-        if let Some(known) = cache::find(store, &key)? {
+        if let Some(known) = find()? {
             return Ok((known, true));
         }
         self.check_cancelled()?;
         (self.on)(Event::Started { step: step.info.id });
         let natives = || self.native_tree(graph, resolved, step, inputs.sibling.clone());
-        let chain = self.run_op(resolved, step, parent, origin.as_ref(), &natives)?;
+        let run = |allowed: &Allowed, quiet: bool| {
+            let how = How { natives: &natives, allowed, quiet };
+            self.run_op(resolved, step, parent, origin.as_ref(), &how)
+        };
+        let (chain, tally) = run(&Allowed::All, false)?;
+        if verify {
+            self.verify(parent, (&chain, &tally), &|allowed| run(allowed, true))?;
+        }
         if let (Op::Copy(copy), Some(origin), Some(taken)) = (&step.op, &origin, &parts.input) {
             origin.demand_unchanged(copy, taken)?;
         }
@@ -230,15 +253,19 @@ impl Session<'_> {
         step: &Step,
         parent: &Chain,
         origin: Option<&Origin<'_>>,
-        natives: &dyn Fn() -> Result<Option<NativeTree>, BuildError>,
-    ) -> Result<Chain, BuildError> {
+        how: &How<'_>,
+    ) -> Result<(Chain, Tally), BuildError> {
         let id = step.info.id;
         let mut output = |stream: Stream, bytes: &[u8]| {
-            (self.on)(Event::Output { step: id, stream, bytes: bytes.to_vec() });
+            if !how.quiet {
+                (self.on)(Event::Output { step: id, stream, bytes: bytes.to_vec() });
+            }
         };
+        let mut tally = Tally::default();
         let tree = self.mount(parent)?;
         let foreign = |root: &Path, environment: BTreeMap<String, String>| {
-            let twins = natives()?.map(|tree| (tree, environment));
+            let allowed = how.allowed.clone();
+            let twins = (how.natives)()?.map(|tree| Natives { tree, environment, allowed });
             self.foreign_tree(resolved, &step.platform, Some(id), root, twins)
         };
         match &step.op {
@@ -248,6 +275,9 @@ impl Session<'_> {
                     false => None,
                 };
                 let exit = self.execute(tree.root(), op, foreign.as_ref(), &mut output)?;
+                if let Some(foreign) = &foreign {
+                    tally = foreign.tally();
+                }
                 if !exit.success() {
                     let error = ended_badly(&format!("`{}`", shorten(&step.info.name)), exit);
                     return Err(error.hint(self.full_disk_hint()));
@@ -261,12 +291,12 @@ impl Session<'_> {
             Op::Debian(op) => {
                 let base = find_base(resolved, op)?;
                 let foreign = |root: &Path| foreign(root, BTreeMap::new());
-                self.bootstrap(id, base, tree.root(), &foreign, &mut output)?;
+                tally = self.bootstrap(id, base, tree.root(), &foreign, &mut output)?;
             }
             Op::Image(_) => return Err(BuildError::failed("an image is pulled, not run")),
         }
         self.check_cancelled()?;
-        self.commit(id, parent, tree)
+        Ok((self.commit(id, parent, tree)?, tally))
     }
 
     /// What to do where a process may have failed because the store has no room left.

@@ -13,6 +13,16 @@ pub struct Data {
     #[serde(default)]
     pub(crate) file: Vec<GivenFile>,
     pub(crate) program: Vec<Program>,
+    #[serde(default)]
+    pub(crate) except: Vec<Except>,
+}
+
+/// Files that differ between any two runs.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Except {
+    pub(crate) path: String,
+    pub(crate) reason: String,
 }
 
 /// A file that twins are pointed to by a variable.
@@ -125,6 +135,21 @@ impl Data {
         self.platform.iter().find(|platform| platform.name == name)
     }
 
+    /// Why a file, by its absolute path, may differ between two runs of one step; `None`: it may not.
+    pub fn excepted(&self, path: &str) -> Option<&str> {
+        let excepted = self.except.iter().find(|except| matches(&except.path, path));
+        excepted.map(|except| except.reason.as_str())
+    }
+
+    /// Why the table has a program, by its file name.
+    pub fn reason(&self, name: &str) -> Option<&str> {
+        let named = |program: &&Program| {
+            let paths = program.paths.iter().filter_map(|path| path.rsplit('/').next());
+            program.names.iter().map(String::as_str).chain(paths).any(|known| matches(known, name))
+        };
+        self.program.iter().find(named).map(|program| program.reason.as_str())
+    }
+
     /// The Debian packages that programs of the table come from, sorted.
     pub fn packages(&self) -> Vec<&str> {
         let mut packages: Vec<&str> =
@@ -133,6 +158,13 @@ impl Data {
         packages.dedup();
         packages
     }
+}
+
+/// Whether a pattern with at most one `*`, which stands for no slash, is a path.
+fn matches(pattern: &str, path: &str) -> bool {
+    let Some((begin, end)) = pattern.split_once('*') else { return pattern == path };
+    let middle = path.strip_prefix(begin).and_then(|rest| rest.strip_suffix(end));
+    middle.is_some_and(|middle| !middle.contains('/'))
 }
 
 #[cfg(test)]
@@ -160,6 +192,26 @@ mod tests {
         names.sort();
         names.dedup();
         assert_eq!(names.len(), count, "a program is named twice");
+    }
+
+    #[test]
+    fn few_files_may_differ() {
+        let data = Data::built_in().unwrap();
+        for path in ["/var/log/dpkg.log", "/var/log/apt/term.log", "/var/cache/apt/pkgcache.bin"] {
+            assert!(data.excepted(path).is_some(), "{path}");
+        }
+        for path in ["/var/log/dpkg.log.1", "/var/log/apt/a/b", "/var/cache/apt", "/etc/passwd"] {
+            assert_eq!(data.excepted(path), None, "{path}");
+        }
+        assert!(data.except.iter().all(|except| !except.reason.is_empty()));
+    }
+
+    #[test]
+    fn reasons_are_found_by_name() {
+        let data = Data::built_in().unwrap();
+        assert!(data.reason("python3.11").unwrap().contains("pip"));
+        assert!(data.reason("tar").is_some());
+        assert_eq!(data.reason("bash"), None);
     }
 
     #[test]
