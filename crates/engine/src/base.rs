@@ -16,10 +16,11 @@ use crate::engine::Session;
 use crate::error::{BuildError, Context};
 use crate::event::{Event, OnEvent, StepId, Stream, Unit};
 use crate::exec::OnOutput;
-use crate::foreign::{ForeignTree, Tally};
+use crate::foreign::ForeignTree;
 use crate::lock::{LockFile, LockedBase, LockedRequest};
 use crate::op::{DebianOp, ExecOp};
 use crate::sources::{kept_sources, machine_sources, plan_sources};
+use crate::tally::Tally;
 
 /// Goes up when the same packages give another root.
 const PROCEDURE: u32 = 1;

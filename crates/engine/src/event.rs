@@ -174,14 +174,26 @@ pub enum Event {
     Emulated {
         /// How many ran by their native twins.
         native: u64,
-        /// The others by name, and how often.
-        emulated: Vec<(String, u64)>,
+        /// The others.
+        emulated: Vec<EmulatedProgram>,
     },
     /// Something a person should know that is not an error.
     Warning {
         /// What.
         message: String,
     },
+}
+
+/// A program that was emulated.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct EmulatedProgram {
+    /// Its name.
+    pub name: String,
+    /// How often it was started.
+    pub count: u64,
+    /// Processor time, as far as it was seen: at least this much.
+    #[serde(serialize_with = "seconds")]
+    pub time: Duration,
 }
 
 /// What a progress counts.

@@ -75,7 +75,15 @@ impl Session<'_> {
             };
             output(stream, bytes);
         };
-        match anyarch_sandbox::run(&process, &mut on_output, self.cancel) {
+        let result = match foreign {
+            None => anyarch_sandbox::run(&process, &mut on_output, self.cancel),
+            Some(foreign) => anyarch_sandbox::run_measured(&process, &mut on_output, self.cancel)
+                .map(|(exit, usage)| {
+                    foreign.measured(usage);
+                    exit
+                }),
+        };
+        match result {
             Err(SandboxError::Cancelled) => Err(BuildError::cancelled()),
             result => result.context(what),
         }

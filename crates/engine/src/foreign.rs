@@ -14,13 +14,12 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use anyarch_handler::layout::Record;
 use anyarch_handler::write::Table;
 use anyarch_handler::{HANDLER, image};
 use anyarch_layer::Root;
 use anyarch_oci::Platform;
 use anyarch_sandbox::{
-    Emulation, Foreign, ForeignPlatform, HIDDEN, OverlayMount, Support, foreign_support,
+    Emulation, Foreign, ForeignPlatform, HIDDEN, OverlayMount, Support, Usage, foreign_support,
 };
 use anyarch_twin::{Data, Known, Request};
 
@@ -33,6 +32,7 @@ use crate::graph::{BuildGraph, Step};
 use crate::op::Op;
 use crate::resolve::Resolved;
 use crate::snapshot::make;
+use crate::tally::Tally;
 use crate::verify::Allowed;
 
 /// Enough of an emulator to have all its program headers.
@@ -59,15 +59,6 @@ pub(crate) struct ForeignState {
     registered: Mutex<Vec<(Platform, Emulation)>>,
 }
 
-/// How many programs ran how.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tally {
-    /// By their twins, by name.
-    pub(crate) native: BTreeMap<String, u64>,
-    /// Emulated, by name.
-    pub(crate) emulated: BTreeMap<String, u64>,
-}
-
 /// Where twins come from.
 pub(crate) enum NativeTree {
     /// Packages that were unpacked.
@@ -92,6 +83,8 @@ pub(crate) struct ForeignTree<'a> {
     folder: PathBuf,
     process: Option<Foreign>,
     mount: Option<OverlayMount>,
+    /// What was seen of the processes.
+    usage: Mutex<Vec<Usage>>,
 }
 
 impl ForeignTree<'_> {
@@ -102,7 +95,13 @@ impl ForeignTree<'_> {
 
     /// How many programs ran how so far.
     pub(crate) fn tally(&self) -> Tally {
-        read_log(&self.folder.join("hidden/log"))
+        let usage = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
+        Tally::read(&self.folder.join("hidden/log"), &usage)
+    }
+
+    /// Takes in what was seen of the processes of a run.
+    pub(crate) fn measured(&self, usage: Vec<Usage>) {
+        self.usage.lock().unwrap_or_else(PoisonError::into_inner).extend(usage);
     }
 }
 
@@ -114,33 +113,6 @@ impl Drop for ForeignTree<'_> {
         // What cannot be removed now goes with the working folder of the process.
         drop(fs::remove_dir_all(&self.folder));
     }
-}
-
-impl Tally {
-    fn add(&mut self, other: Tally) {
-        for (all, new) in [(&mut self.native, other.native), (&mut self.emulated, other.emulated)] {
-            for (name, count) in new {
-                *all.entry(name).or_default() += count;
-            }
-        }
-    }
-}
-
-/// Counts the records of a log; a last one that was cut short does not count.
-fn read_log(path: &Path) -> Tally {
-    let mut tally = Tally::default();
-    let bytes = fs::read(path).unwrap_or_default();
-    let size = size_of::<Record>();
-    for record in bytes.chunks_exact(size) {
-        let number = |at: usize| {
-            record.get(at..).and_then(|rest| rest.first_chunk()).map(|b| u32::from_le_bytes(*b))
-        };
-        let name = record.get(8..).unwrap_or_default();
-        let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
-        let kind = if number(4) == Some(1) { &mut tally.native } else { &mut tally.emulated };
-        *kind.entry(String::from_utf8_lossy(name).into_owned()).or_default() += 1;
-    }
-    tally
 }
 
 impl Session<'_> {
@@ -169,7 +141,13 @@ impl Session<'_> {
         let row = ForeignPlatform::find(&platform.normalized().to_string())
             .ok_or_else(|| no_emulator(platform))?;
         let folder = make(self.fresh("foreign"))?;
-        let mut foreign = ForeignTree { state: &self.foreign, folder, process: None, mount: None };
+        let mut foreign = ForeignTree {
+            state: &self.foreign,
+            folder,
+            process: None,
+            mount: None,
+            usage: Mutex::default(),
+        };
         let emulator = |this: &Self| -> Result<PathBuf, BuildError> {
             let emulator = resolved.emulator()?.ok_or_else(|| no_emulator(platform))?;
             this.emulator(emulator, platform, step)
@@ -219,7 +197,9 @@ impl Session<'_> {
             return Ok(emulator.to_owned());
         }
         let mut table = Table { log: format!("{HIDDEN}/log"), ..Table::default() };
-        if let Some(Natives { tree: twins, environment, allowed }) = twins.filter(|_| self.engine.twins != Twins::Off) {
+        if let Some(Natives { tree: twins, environment, allowed }) =
+            twins.filter(|_| self.engine.twins != Twins::Off)
+        {
             let data = Data::built_in().context(what)?;
             let names = |platform: &Platform| data.platform(&platform.normalized().to_string());
             if let (Some(native), Some(names)) = (names(&self.engine.platform()), names(platform)) {
@@ -308,10 +288,9 @@ impl Session<'_> {
 
     /// Says how many programs ran how, where there were any of a foreign platform.
     pub(crate) fn tell_tally(&self) {
-        let tally = self.foreign.tally.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if tally != Tally::default() {
-            let emulated = tally.emulated.into_iter().collect();
-            (self.on)(Event::Emulated { native: tally.native.values().sum(), emulated });
+        let tally = self.foreign.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(event) = tally.event() {
+            (self.on)(event);
         }
     }
 

@@ -36,6 +36,7 @@ mod snapshot;
 mod solve;
 mod sources;
 mod stage;
+mod tally;
 #[cfg(test)]
 mod testing;
 mod trust;
@@ -45,7 +46,7 @@ mod verify;
 pub use build::{BuildRequest, build, lock};
 pub use engine::Engine;
 pub use error::{BuildError, ErrorKind};
-pub use event::{Event, OnEvent, Origin, Outcome, StepId, StepInfo, Stream, Unit};
+pub use event::{EmulatedProgram, Event, OnEvent, Origin, Outcome, StepId, StepInfo, Stream, Unit};
 pub use export::{Output, export};
 pub use foreign::Twins;
 pub use host::Host;

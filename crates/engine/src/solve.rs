@@ -17,10 +17,11 @@ use crate::error::{BuildError, Context, ErrorKind, io_hint};
 use crate::event::{Event, Outcome, StepId, Stream, Unit};
 use crate::exec::{ended_badly, shorten};
 use crate::file::Origin;
-use crate::foreign::{NativeTree, Natives, Tally, Twins};
+use crate::foreign::{NativeTree, Natives, Twins};
 use crate::graph::{BuildGraph, Step};
 use crate::op::{CopyFrom, ImageOp, Op};
 use crate::resolve::Resolved;
+use crate::tally::Tally;
 use crate::verify::Allowed;
 
 /// What the steps left, by number, and how many of them ran.
@@ -218,8 +219,7 @@ impl Session<'_> {
         let key = parts.key()?;
         // What is to be verified runs, whatever is known.
         let runs = matches!(step.op, Op::Exec(_) | Op::Debian(_));
-        let verify =
-            runs && self.engine.twins == Twins::Verify && self.is_foreign(&step.platform);
+        let verify = runs && self.engine.twins == Twins::Verify && self.is_foreign(&step.platform);
         let find = || if verify { Ok(None) } else { cache::find(store, &key) };
         if let Some(known) = find()? {
             return Ok((known, true));

@@ -19,7 +19,7 @@ use anyarch_twin::Data;
 use crate::chain::Chain;
 use crate::engine::Session;
 use crate::error::{BuildError, Context};
-use crate::foreign::Tally;
+use crate::tally::Tally;
 
 /// How many files an error names.
 const NAMED: usize = 10;
@@ -82,10 +82,16 @@ impl Session<'_> {
             files.truncate(NAMED);
             files.push(format!("and {more} more"));
         }
-        let by = culprit.map(|name| format!(" by the twin of `{name}`")).unwrap_or_default();
+        let by = culprit.as_ref().map(|name| format!(" by the twin of `{name}`"));
+        let by = by.unwrap_or_default();
+        let claim = culprit.and_then(|name| data.reason(&name).map(str::to_owned));
+        let claim = claim.map(|text| format!(" (its entry says: {text})")).unwrap_or_default();
         Err(BuildError::failed(format!("with twins the step leaves other files than emulated{by}"))
             .because(files.join("; "))
-            .hint("this is a fault of anyarch: report it, and build with --twins=off".to_owned()))
+            .hint(format!(
+                "a step that does not do the same twice differs too; otherwise this is a fault of \
+                 anyarch{claim}: report it, and build with --twins=off"
+            )))
     }
 
     /// The program without whose twin a file is as it is emulated, by halving.
@@ -167,7 +173,11 @@ fn difference(twins: &Entry, emulated: &Entry, same_content: bool) -> String {
     };
     note("type", format!("{:?}", twins.kind), format!("{:?}", emulated.kind));
     note("mode", format!("{:o}", twins.mode), format!("{:o}", emulated.mode));
-    note("owner", format!("{}:{}", twins.uid, twins.gid), format!("{}:{}", emulated.uid, emulated.gid));
+    note(
+        "owner",
+        format!("{}:{}", twins.uid, twins.gid),
+        format!("{}:{}", emulated.uid, emulated.gid),
+    );
     note("time", twins.mtime.secs.to_string(), emulated.mtime.secs.to_string());
     note("size", twins.size.to_string(), emulated.size.to_string());
     note("target", twins.link.display().to_string(), emulated.link.display().to_string());

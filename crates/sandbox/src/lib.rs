@@ -51,6 +51,7 @@ mod seccomp;
 mod spawn;
 mod subid;
 mod support;
+mod usage;
 mod userns;
 mod wire;
 
@@ -64,8 +65,9 @@ pub use privilege::{Entered, Privilege, enter};
 pub use process::{
     Exit, Foreign, HIDDEN, Mount, Network, Output, Process, ProvidedFile, Stdin, Stream,
 };
-pub use run::run;
+pub use run::{run, run_measured};
 pub use support::{Support, foreign_support};
+pub use usage::Usage;
 
 /// Takes over when this process was started as the inside of a sandbox; returns at once otherwise.
 ///

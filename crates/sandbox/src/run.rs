@@ -17,6 +17,7 @@ use crate::mountpoint::MountPoints;
 use crate::process::{Exit, Mount, Network, Output, Process, Stdin, Stream};
 use crate::rooted::Kind;
 use crate::spawn::{Child, Descriptors, Foreground};
+use crate::usage::{INTERVAL, Sampler, Usage};
 use crate::wire::{self, Report};
 
 /// How long a cancelled process may take to end after SIGTERM.
@@ -41,6 +42,30 @@ pub fn run(
     on_output: &mut dyn FnMut(Stream, &[u8]),
     cancel: &Cancel,
 ) -> Result<Exit, SandboxError> {
+    run_with(process, on_output, cancel, None)
+}
+
+/// The same, and how much processor time its processes took, as far as they lived long enough to be
+/// seen (see [`Usage`]).
+///
+/// # Errors
+/// As [`run`].
+pub fn run_measured(
+    process: &Process,
+    on_output: &mut dyn FnMut(Stream, &[u8]),
+    cancel: &Cancel,
+) -> Result<(Exit, Vec<Usage>), SandboxError> {
+    let mut usage = Vec::new();
+    let exit = run_with(process, on_output, cancel, Some(&mut usage))?;
+    Ok((exit, usage))
+}
+
+fn run_with(
+    process: &Process,
+    on_output: &mut dyn FnMut(Stream, &[u8]),
+    cancel: &Cancel,
+    usage: Option<&mut Vec<Usage>>,
+) -> Result<Exit, SandboxError> {
     if cancel.is_cancelled() {
         return Err(SandboxError::Cancelled);
     }
@@ -51,7 +76,7 @@ pub fn run(
         _ => None,
     };
     let outcome = Running::start(process)
-        .and_then(|running| running.watch(on_output, cancel))
+        .and_then(|running| running.watch(on_output, cancel, usage))
         .map_err(Failure::prepare);
     drop(foreground);
     let removed = points.remove().map_err(Failure::prepare);
@@ -165,7 +190,10 @@ impl Running {
         mut self,
         on_output: &mut dyn FnMut(Stream, &[u8]),
         cancel: &Cancel,
+        usage: Option<&mut Vec<Usage>>,
     ) -> Result<Outcome, Failure> {
+        let mut sampler = usage.is_some().then(|| Sampler::new(self.child.pid()));
+        let mut next_look = Instant::now() + INTERVAL;
         let bell = cancel.bell().at(|| "wait for cancellation".into())?;
         let mut buffer = vec![0; 64 * 1024];
         let mut deadline: Option<Instant> = None;
@@ -176,7 +204,14 @@ impl Running {
             if !cancelled {
                 fds.push(PollFd::new(&bell, PollFlags::IN));
             }
-            let left = deadline.map(|at| timespec(at.saturating_duration_since(Instant::now())));
+            if let Some(sampler) = &mut sampler
+                && Instant::now() >= next_look
+            {
+                sampler.look();
+                next_look = Instant::now() + INTERVAL;
+            }
+            let wake = sampler.is_some().then_some(next_look).into_iter().chain(deadline).min();
+            let left = wake.map(|at| timespec(at.saturating_duration_since(Instant::now())));
             match poll(&mut fds, left.as_ref()) {
                 Err(Errno::INTR) => continue,
                 other => other.at(|| "wait for the sandbox".into())?,
@@ -225,6 +260,9 @@ impl Running {
             if ended {
                 break;
             }
+        }
+        if let (Some(usage), Some(sampler)) = (usage, sampler) {
+            *usage = sampler.finish();
         }
         let how = self.child.wait().at(|| "wait for the sandbox".into())?;
         let mut report = Vec::new();

@@ -23,6 +23,7 @@ pub(crate) struct Descriptors<'a> {
 
 /// Pid 1 of a sandbox. Dropping it kills the whole sandbox and waits for its end.
 pub(crate) struct Child {
+    pid: libc::pid_t,
     pidfd: OwnedFd,
     reaped: bool,
 }
@@ -80,6 +81,7 @@ impl Child {
             return Err(error);
         }
         let child = Child {
+            pid,
             // SAFETY: clone with CLONE_PIDFD succeeded, so it is a new descriptor that we own.
             pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) },
             reaped: false,
@@ -88,6 +90,11 @@ impl Child {
             return Err(io::Error::from_raw_os_error(start.errno)); // dropping reaps it
         }
         Ok(child)
+    }
+
+    /// Its number, as this program sees it; another process may have it after the end.
+    pub(crate) fn pid(&self) -> libc::pid_t {
+        self.pid
     }
 
     /// Becomes readable when pid 1, and with it everything in the sandbox, has ended.

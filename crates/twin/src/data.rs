@@ -145,6 +145,7 @@ impl Data {
     pub fn reason(&self, name: &str) -> Option<&str> {
         let named = |program: &&Program| {
             let paths = program.paths.iter().filter_map(|path| path.rsplit('/').next());
+            let paths = paths.filter(|name| *name != "*");
             program.names.iter().map(String::as_str).chain(paths).any(|known| matches(known, name))
         };
         self.program.iter().find(named).map(|program| program.reason.as_str())

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use anyarch_engine::{Event, Outcome, StepId};
+use anyarch_engine::{EmulatedProgram, Event, Outcome, StepId};
 use anyarch_oci::PushedBlob;
 
 use super::record::{Counter, Record, State, number};
@@ -134,22 +134,33 @@ fn milestone(counter: &mut Counter) -> Option<String> {
     })
 }
 
-/// How many programs of the most frequent are named.
+/// How many of the programs that cost the most are named.
 const NAMED: usize = 5;
 
-/// `foreign programs: 2,113 ran natively, 140 emulated (dpkg 12, …)`
-fn emulated_line(native: u64, emulated: &[(String, u64)]) -> String {
-    let mut sorted: Vec<&(String, u64)> = emulated.iter().collect();
-    sorted.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    let named: Vec<String> =
-        sorted.iter().take(NAMED).map(|(name, count)| format!("{name} {count}")).collect();
-    let rest = if sorted.len() > NAMED { ", …" } else { "" };
-    let total: u64 = emulated.iter().map(|(_, count)| count).sum();
+/// `foreign programs: 2113 ran natively, 140 emulated in 4.2 s (ldconfig 3.1 s, 4 times; …)`
+pub(super) fn emulated_line(native: u64, emulated: &[EmulatedProgram]) -> String {
+    let mut sorted: Vec<&EmulatedProgram> = emulated.iter().collect();
+    sorted.sort_by_key(|program| std::cmp::Reverse((program.time, program.count)));
+    let named: Vec<String> = sorted
+        .iter()
+        .take(NAMED)
+        .map(|program| {
+            let count = match program.count {
+                1 => "once".to_owned(),
+                count => format!("{count} times"),
+            };
+            format!("{} {}, {count}", program.name, text::duration(program.time))
+        })
+        .collect();
+    let rest = if sorted.len() > NAMED { "; …" } else { "" };
+    let total: u64 = emulated.iter().map(|program| program.count).sum();
+    let time = emulated.iter().map(|program| program.time).sum();
     match total {
         0 => format!("foreign programs: {native} ran natively"),
         _ => format!(
-            "foreign programs: {native} ran natively, {total} emulated ({}{rest})",
-            named.join(", ")
+            "foreign programs: {native} ran natively, {total} emulated in {} ({}{rest})",
+            text::duration(time),
+            named.join("; ")
         ),
     }
 }

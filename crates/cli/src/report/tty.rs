@@ -6,6 +6,7 @@ use anyarch_engine::{Event, Outcome};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::frame::{self, Area};
+use super::plain;
 use super::record::Record;
 
 /// Where the size of the terminal is known from.
@@ -53,6 +54,7 @@ impl Tty {
             Event::SmokePassed { member, elapsed, cached } => {
                 Some(frame::smoked(member, *elapsed, *cached, area))
             }
+            Event::Emulated { native, emulated } => Some(plain::emulated_line(*native, emulated)),
             Event::Warning { message } => Some(frame::warning(message)),
             _ => None,
         };
