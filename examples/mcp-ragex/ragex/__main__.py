@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         if options.verb == "selftest":
-            return selftest(_encoder())
+            return selftest(_encoder(), options.quick)
         root = Path(options.root)
         if not root.is_dir():
             raise RagexError(f"no directory {root}")
@@ -62,7 +62,9 @@ def _parser() -> argparse.ArgumentParser:
             "root", nargs="?", default=".", metavar="ROOT", help="the directory to search (default: this one)"
         )
     text = "check search and protocol on a copy of ragex's own source"
-    verbs.add_parser("selftest", help=text, description=text)
+    verbs.add_parser("selftest", help=text, description=text).add_argument(
+        "--quick", action="store_true", help="search two files only, for a processor that is emulated"
+    )
     return parser
 
 

@@ -37,23 +37,29 @@ PATTERN, PATTERN_FILE = r"^def read_\w+\(", "weights.py"
 """A pattern and the only file in which it matches, once."""
 
 COMMON_WORDS = frozenset("a an and as for in into is it its of or the to".split())
+QUICK_FILES = (FILE, PATTERN_FILE)
+"""What a quick test searches: few passages, for a processor that is emulated."""
+
 TIMEOUT = 600
 """Seconds for the conversation; an emulated processor may need many."""
 
 
-def selftest(encoder: Encoder) -> int:
-    """Runs every check and prints what it did; the exit status is 0 if all passed, else 1."""
+def selftest(encoder: Encoder, quick: bool = False) -> int:
+    """Runs every check and prints what it did; the exit status is 0 if all passed, else 1.
+
+    The quick one makes the same checks on two files only.
+    """
     with tempfile.TemporaryDirectory(prefix="ragex-selftest-") as directory:
         root = Path(directory) / "source"
         root.mkdir()
         for file in sorted(SOURCE.glob("*.py")):
-            if file.name != Path(__file__).name:
+            if file.name in QUICK_FILES if quick else file.name != Path(__file__).name:
                 shutil.copyfile(file, root / file.name)
         cache = Path(directory) / "cache"
         checks: tuple[tuple[str, Callable[[], str]], ...] = (
             ("search by meaning", lambda: _by_meaning(root, encoder, cache)),
             ("search by pattern", lambda: _by_pattern(root)),
-            ("MCP conversation", lambda: _conversation(root, cache)),
+            ("MCP conversation", lambda: _conversation(root, cache, quick)),
         )
         print(f"model on {encoder.provider}, source copied from {SOURCE}", flush=True)
         failed = 0
@@ -90,13 +96,14 @@ def _by_pattern(root: Path) -> str:
     return f"{PATTERN!r} found {matches[0].path}:{matches[0].line}"
 
 
-def _conversation(root: Path, cache: Path) -> str:
+def _conversation(root: Path, cache: Path, quick: bool) -> str:
     """Starts a server on `root` and talks to it as a client does.
 
     The server finds the vectors of the first check in `cache`: reading every passage twice would take minutes on an
     emulated processor.
     """
-    arguments = {"query": CALL_QUESTION, "limit": 3}
+    question, file = (QUESTION, FILE) if quick else (CALL_QUESTION, CALL_FILE)
+    arguments = {"query": question, "limit": 3}
     client = {"protocolVersion": VERSIONS[0], "capabilities": {}, "clientInfo": {"name": "selftest", "version": "0"}}
     requests: list[dict[str, Any]] = [
         {"id": 1, "method": "initialize", "params": client},
@@ -124,13 +131,13 @@ def _conversation(root: Path, cache: Path) -> str:
     names = [tool["name"] for tool in replies[3]["result"]["tools"]]
     _expect(names == ["search_regex", "search_semantic"], f"tools/list answered {names}")
     nearest = replies[4]["result"]["structuredContent"]["results"]
-    _expect(nearest[0]["path"] == CALL_FILE, f"search_semantic answered {nearest}")
+    _expect(nearest[0]["path"] == file, f"search_semantic answered {nearest}")
     lines = replies[5]["result"]["structuredContent"]["results"]
     _expect([line["path"] for line in lines] == [PATTERN_FILE], f"search_regex answered {lines}")
     _expect(replies[6]["result"]["isError"] is True, f"a wrong pattern was answered with {replies[6]}")
     _expect(replies[7]["error"]["code"] == -32601, f"an unknown method was answered with {replies[7]}")
     return (
-        f"{len(requests)} messages, {len(replies)} replies; search_semantic {CALL_QUESTION!r} found "
+        f"{len(requests)} messages, {len(replies)} replies; search_semantic {question!r} found "
         f"{nearest[0]['path']}:{nearest[0]['start_line']} (score {nearest[0]['score']:.3f})"
     )
 
