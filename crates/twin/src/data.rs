@@ -80,6 +80,8 @@ pub(crate) struct Program {
     pub(crate) packages: Vec<String>,
     pub(crate) reason: String,
     #[serde(default)]
+    pub(crate) beside: Option<String>,
+    #[serde(default)]
     pub(crate) shim: bool,
     #[serde(default)]
     pub(crate) arguments: Vec<String>,

@@ -25,6 +25,10 @@ const MAX_DEPENDENCIES: usize = 256;
 const MAX_DEPTH: usize = 4;
 /// The C library that knows all options of the loader and functions of the shim that are used.
 const OLDEST_LIBC: (u32, u32) = (2, 34);
+/// Where libraries lie that came without a package.
+const LOCAL_LIBRARIES: &str = "/usr/local/lib";
+/// With fewer modules beside it, a program without a package proves nothing.
+const FEWEST_MODULES: usize = 20;
 const PRELOAD: &str = "/etc/ld.so.preload";
 const CONFIG: &str = "/etc/ld.so.conf";
 const CONFIG_PARTS: &str = "/etc/ld.so.conf.d";
@@ -277,7 +281,7 @@ struct Prover<'a> {
     /// Directories that go before the usual ones for libraries, on the step's side.
     library_folders: Vec<PathBuf>,
     /// Libraries by the twin's path, once they are proven or not.
-    libraries: HashMap<PathBuf, Result<Arc<Library>, Reason>>,
+    libraries: HashMap<(PathBuf, bool), Result<Arc<Library>, Reason>>,
     files: BTreeMap<String, Vec<u8>>,
     variables: Vec<String>,
 }
@@ -307,9 +311,15 @@ impl Prover<'_> {
             return Ok(None);
         }
         self.check_libc()?;
-        let needs = self.same(path, path, &looked)?.ok_or(Reason::NoTwin)?;
+        let (needs, beside) = match (self.same(path, path, &looked), &program.beside) {
+            (Err(Reason::Unpackaged(_)), Some(beside)) => {
+                let folder = self.expand(beside, path)?;
+                (self.same_beside(path, Path::new(&folder))?, true)
+            }
+            (same, _) => (same?.ok_or(Reason::NoTwin)?, false),
+        };
         let loader = needs.loader.clone().ok_or(Reason::Static)?;
-        let libraries = self.closure(&needs)?;
+        let libraries = self.closure(&needs, beside)?;
 
         let mut entry = Entry {
             identity,
@@ -419,8 +429,65 @@ impl Prover<'_> {
         Ok(twin.elf.clone())
     }
 
+    /// What the twin of a program that no package owns needs, if the modules beside it are the same
+    /// on both sides: then both are the same version of it, built alike.
+    fn same_beside(&self, path: &Path, folder: &Path) -> Result<Needs, Reason> {
+        let (ours, theirs) = (self.request.foreign_root, self.request.native_root);
+        let other = || Reason::OtherModules(folder.to_owned());
+        let is_module = |module: &PathBuf| {
+            let name = module.file_name().unwrap_or_default().to_string_lossy();
+            let installed = module.components().any(|part| {
+                ["site-packages", "dist-packages", "__pycache__"]
+                    .iter()
+                    .any(|name| part.as_os_str() == *name)
+            });
+            // The settings of the build differ, as they must.
+            name.ends_with(".py") && !name.starts_with("_sysconfigdata") && !installed
+        };
+        let modules = |root: &Root| -> BTreeSet<PathBuf> {
+            files(root, folder, &mut Vec::new()).into_iter().filter(is_module).collect()
+        };
+        let names = modules(ours);
+        if names.len() < FEWEST_MODULES || names != modules(theirs) {
+            return Err(other());
+        }
+        let mut paths: Vec<PathBuf> = names.iter().map(|name| folder.join(name)).collect();
+        // The number of the patch level, where there are headers.
+        let headers = Path::new("/usr/local/include").join(file_name(path)).join("patchlevel.h");
+        if ours.exists(&headers) || theirs.exists(&headers) {
+            paths.push(headers);
+        }
+        for path in paths {
+            let sum = |root: &Root| {
+                let mut file = root.open_file(&path).ok()?;
+                Some(self.known.look(&mut file).ok()?.1.md5.clone())
+            };
+            match (sum(ours), sum(theirs)) {
+                (Some(a), Some(b)) if a == b => {}
+                _ => return Err(other()),
+            }
+        }
+        self.unpackaged(path)
+    }
+
+    /// What a file of the twin's tree needs that no package owns there either.
+    fn unpackaged(&self, path: &Path) -> Result<Needs, Reason> {
+        let root = self.request.native_root;
+        let resolved = root.resolve(path).map_err(|_| Reason::NoTwin)?;
+        if let Some((package, _)) = self.native.owner(&resolved) {
+            return Err(Reason::OtherVersion {
+                package: package.name.clone(),
+                foreign: "not installed".to_owned(),
+                native: package.version.clone(),
+            });
+        }
+        let mut file = root.open_file(&resolved).map_err(|_| Reason::NoTwin)?;
+        let looked = self.known.look(&mut file).map_err(|_| Reason::Unreadable(resolved))?.1;
+        looked.elf.clone().ok_or(Reason::NoTwin)
+    }
+
     /// Everything that the loader will load for a program, each proven.
-    fn closure(&mut self, needs: &Needs) -> Result<Vec<Arc<Library>>, Reason> {
+    fn closure(&mut self, needs: &Needs, beside: bool) -> Result<Vec<Arc<Library>>, Reason> {
         let mut found: Vec<Arc<Library>> = Vec::new();
         let mut ahead: Vec<(String, Vec<String>)> =
             needs.libraries.iter().map(|name| (name.clone(), needs.run_paths.clone())).collect();
@@ -428,7 +495,7 @@ impl Prover<'_> {
             if found.iter().any(|library| library.name == name) {
                 continue;
             }
-            let library = self.library(&name, &run_paths)?;
+            let library = self.library(&name, &run_paths, beside)?;
             ahead.extend(
                 library
                     .needs
@@ -441,8 +508,18 @@ impl Prover<'_> {
         Ok(found)
     }
 
-    fn library(&mut self, name: &str, run_paths: &[String]) -> Result<Arc<Library>, Reason> {
-        let usual = usual_folders(&self.request.native.triplet);
+    /// One library. `beside`: of a program that no package owns, whose own libraries may be
+    /// unpackaged as well.
+    fn library(
+        &mut self,
+        name: &str,
+        run_paths: &[String],
+        beside: bool,
+    ) -> Result<Arc<Library>, Reason> {
+        let mut usual = usual_folders(&self.request.native.triplet);
+        if beside {
+            usual.push(PathBuf::from(LOCAL_LIBRARIES));
+        }
         let place = run_paths
             .iter()
             .map(PathBuf::from)
@@ -450,15 +527,16 @@ impl Prover<'_> {
             .map(|folder| folder.join(name))
             .find(|path| self.request.native_root.metadata(path).is_ok())
             .ok_or_else(|| Reason::NoLibrary(name.to_owned()))?;
-        if let Some(known) = self.libraries.get(&place) {
+        let key = (place, beside);
+        if let Some(known) = self.libraries.get(&key) {
             return known.clone();
         }
-        let result = self.prove_library(name, &place).map(Arc::new);
-        self.libraries.insert(place, result.clone());
+        let result = self.prove_library(name, &key.0, beside).map(Arc::new);
+        self.libraries.insert(key, result.clone());
         result
     }
 
-    fn prove_library(&self, name: &str, place: &Path) -> Result<Library, Reason> {
+    fn prove_library(&self, name: &str, place: &Path, beside: bool) -> Result<Library, Reason> {
         let (native, foreign) = (self.request.native, self.request.foreign);
         let is_loader = Path::new(&native.loader).file_name().is_some_and(|file| file == name);
         let counterpart = match is_loader {
@@ -472,7 +550,12 @@ impl Prover<'_> {
         let mut file = self.request.foreign_root.open_file(&counterpart).map_err(|_| missing())?;
         let unreadable = || Reason::Unreadable(counterpart.clone());
         let (identity, looked) = self.known.look(&mut file).map_err(|_| unreadable())?;
-        let needs = self.same(&counterpart, place, &looked)?.ok_or_else(missing)?;
+        let needs = match self.same(&counterpart, place, &looked) {
+            Err(Reason::Unpackaged(_)) if beside && place.starts_with(LOCAL_LIBRARIES) => {
+                self.unpackaged(place)?
+            }
+            same => same?.ok_or_else(missing)?,
+        };
         let mut dependencies = vec![(counterpart.display().to_string(), Some(identity))];
         let own = counterpart.parent().and_then(|own| self.request.foreign_root.resolve(own).ok());
         for folder in &self.library_folders {
