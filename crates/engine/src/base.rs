@@ -105,16 +105,10 @@ impl Session<'_> {
                 resolution
             }
         };
-        let mut packages: Vec<String> = resolution
-            .packages
-            .iter()
-            .map(|package| format!("{}={} {}", package.name, package.version, package.sha256))
-            .collect();
-        packages.sort();
         let op = DebianOp {
             name: name.to_owned(),
             architecture: architecture.to_owned(),
-            packages,
+            packages: packages_of(&resolution),
             sources: kept,
             procedure: PROCEDURE,
         };
@@ -176,6 +170,17 @@ impl Session<'_> {
     pub(crate) fn check_cancelled(&self) -> Result<(), BuildError> {
         if self.cancel.is_cancelled() { Err(BuildError::cancelled()) } else { Ok(()) }
     }
+}
+
+/// The packages of a resolution, as `NAME=VERSION DIGEST`, sorted.
+pub(crate) fn packages_of(resolution: &Resolution) -> Vec<String> {
+    let mut packages: Vec<String> = resolution
+        .packages
+        .iter()
+        .map(|package| format!("{}={} {}", package.name, package.version, package.sha256))
+        .collect();
+    packages.sort();
+    packages
 }
 
 fn locked_request(plan: &Plan, name: &str) -> Result<LockedRequest, BuildError> {

@@ -7,7 +7,7 @@
 //! without; so nothing of this is in a cache key. Which programs have twins is the business of
 //! `anyarch-twin`; where the twins' tree comes from is decided here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
@@ -23,6 +23,7 @@ use anyarch_sandbox::{
 };
 use anyarch_twin::{Data, Known, Request};
 
+use crate::base::ResolvedBase;
 use crate::chain::Chain;
 use crate::emulator::no_emulator;
 use crate::engine::Session;
@@ -55,6 +56,8 @@ pub enum Twins {
 pub(crate) struct ForeignState {
     known: Known,
     tally: Mutex<Tally>,
+    /// Bases for this machine with more packages, by those of the base and the additional ones.
+    pub(crate) extended: Mutex<BTreeMap<(Vec<String>, BTreeSet<String>), ResolvedBase>>,
     /// Handlers registered with the machine, where the kernel has no other way.
     registered: Mutex<Vec<(Platform, Emulation)>>,
 }
@@ -236,13 +239,15 @@ impl Session<'_> {
     }
 
     /// The native tree to take a step's twins from: that of the native member's tier below, where
-    /// this build has it already, else what the step's tree began with.
+    /// this build has it already, else the packages of what the step's tree began with, and of what
+    /// its command names.
     pub(crate) fn native_tree(
         &self,
         graph: &BuildGraph,
         resolved: &Resolved,
         step: &Step,
         sibling: Option<Chain>,
+        tree: &Path,
     ) -> Result<Option<NativeTree>, BuildError> {
         if !self.is_foreign(&step.platform) || self.engine.twins == Twins::Off {
             return Ok(None);
@@ -261,7 +266,9 @@ impl Session<'_> {
                 let base = resolved.bases.get(&(op.name.clone(), machine));
                 let Some(base) = base else { return Ok(None) };
                 let data = Data::built_in().context(|| "failed to look for twins".to_owned())?;
-                self.native_root(base, &data.packages(), Some(id)).map(NativeTree::Folder)
+                self.native_packages(&data, base, step, tree)
+                    .and_then(|base| self.native_root(&base, &data.packages(), Some(id)))
+                    .map(NativeTree::Folder)
             }
             Op::Image(op) => {
                 let mut foreign = resolved.images.iter();
@@ -284,6 +291,35 @@ impl Session<'_> {
                 Ok(None)
             }
         }
+    }
+
+    /// The native packages for a step on top of a base: those of the base, and those that steps
+    /// between have installed and this one names a program of.
+    fn native_packages(
+        &self,
+        data: &Data,
+        base: &ResolvedBase,
+        step: &Step,
+        tree: &Path,
+    ) -> Result<ResolvedBase, BuildError> {
+        let Op::Exec(op) = &step.op else { return Ok(base.clone()) };
+        let scripts = op.scripts.iter().map(|(_, text)| text.as_str());
+        let text: Vec<&str> = op.argv.iter().map(String::as_str).chain(scripts).collect();
+        let has = |name: &&str| base.resolution.packages.iter().any(|known| known.name == *name);
+        let text = text.join("\n");
+        let mut more: BTreeSet<String> = data
+            .packages_named_in(&text)
+            .into_iter()
+            .filter(|name| !has(name))
+            .map(str::to_owned)
+            .collect();
+        if !more.is_empty() {
+            let root =
+                Root::open(tree).context(|| "failed to open the tree of a step".to_owned())?;
+            let installed = anyarch_twin::installed(&root);
+            more.retain(|name| installed.contains(name));
+        }
+        if more.is_empty() { Ok(base.clone()) } else { self.with_packages(base, &more) }
     }
 
     /// Says how many programs ran how, where there were any of a foreign platform.

@@ -9,15 +9,19 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::sync::PoisonError;
+use std::time::SystemTime;
 
+use anyarch_debian::Request;
 use anyarch_layer::Root;
 use anyarch_oci::Digest;
 use serde::Serialize;
 
-use crate::base::{DOWNLOADS, PackageEvents, ResolvedBase, StorePackages};
+use crate::base::{DOWNLOADS, PackageEvents, ResolvedBase, StorePackages, packages_of};
 use crate::engine::Session;
 use crate::error::{BuildError, Context};
 use crate::event::StepId;
+use crate::op::DebianOp;
 use crate::snapshot::make;
 
 /// Goes up when the same packages give another root.
@@ -47,6 +51,41 @@ struct Key<'a> {
 }
 
 impl Session<'_> {
+    /// A base that is resolved for this machine, with more packages: those of the archive as it is
+    /// now, which need not be the versions that a foreign tree has. What has another version there has
+    /// no twin.
+    pub(crate) fn with_packages(
+        &self,
+        base: &ResolvedBase,
+        more: &BTreeSet<String>,
+    ) -> Result<ResolvedBase, BuildError> {
+        let mut known = self.foreign.extended.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (base.op.packages.clone(), more.clone());
+        if let Some(base) = known.get(&key) {
+            return Ok(base.clone());
+        }
+        let names = base.resolution.packages.iter().map(|package| package.name.clone());
+        let request = Request {
+            sources: base.sources.clone(),
+            architecture: base.op.architecture.clone(),
+            packages: names.chain(more.iter().cloned()).collect(),
+            recommends: false,
+        };
+        let events = PackageEvents::new(self, None);
+        let resolution = anyarch_debian::resolve(
+            &request,
+            &*self.engine.fetch,
+            &StorePackages(self.store()),
+            SystemTime::now(),
+            &|progress| events.tell(progress),
+        )
+        .context(|| format!("failed to find the native packages of base `{}`", base.op.name))?;
+        let op = DebianOp { packages: packages_of(&resolution), ..base.op.clone() };
+        let extended = ResolvedBase { op, resolution, sources: base.sources.clone() };
+        known.insert(key, extended.clone());
+        Ok(extended)
+    }
+
     /// The native root of a base that is resolved for this machine: the packages wanted, as far as the
     /// base has them, and what they need.
     pub(crate) fn native_root(

@@ -48,7 +48,7 @@ struct Inputs {
 /// How the programs of a step are run.
 struct How<'a> {
     /// Where twins come from, for a foreign platform.
-    natives: &'a dyn Fn() -> Result<Option<NativeTree>, BuildError>,
+    natives: &'a dyn Fn(&Path) -> Result<Option<NativeTree>, BuildError>,
     /// Which of them.
     allowed: &'a Allowed,
     /// Whether what they write is kept from those who listen.
@@ -231,7 +231,8 @@ impl Session<'_> {
         }
         self.check_cancelled()?;
         (self.on)(Event::Started { step: step.info.id });
-        let natives = || self.native_tree(graph, resolved, step, inputs.sibling.clone());
+        let natives =
+            |tree: &Path| self.native_tree(graph, resolved, step, inputs.sibling.clone(), tree);
         let run = |allowed: &Allowed, quiet: bool| {
             let how = How { natives: &natives, allowed, quiet };
             self.run_op(resolved, step, parent, origin.as_ref(), &how)
@@ -265,7 +266,7 @@ impl Session<'_> {
         let tree = self.mount(parent)?;
         let foreign = |root: &Path, environment: BTreeMap<String, String>| {
             let allowed = how.allowed.clone();
-            let twins = (how.natives)()?.map(|tree| Natives { tree, environment, allowed });
+            let twins = (how.natives)(root)?.map(|tree| Natives { tree, environment, allowed });
             self.foreign_tree(resolved, &step.platform, Some(id), root, twins)
         };
         match &step.op {

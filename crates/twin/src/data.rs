@@ -1,5 +1,7 @@
 //! The table of programs, `twins.toml`, as typed values.
 
+use std::collections::BTreeSet;
+
 use serde::Deserialize;
 
 /// The table that comes with this program.
@@ -153,6 +155,16 @@ impl Data {
         self.program.iter().find(named).map(|program| program.reason.as_str())
     }
 
+    /// The Debian packages of those programs of the table that a text has as words, sorted.
+    pub fn packages_named_in(&self, text: &str) -> Vec<&str> {
+        let part = |letter: char| letter.is_ascii_alphanumeric() || "-_.+[".contains(letter);
+        let words: BTreeSet<&str> = text.split(|letter| !part(letter)).collect();
+        let named = |program: &&Program| program.names.iter().any(|n| words.contains(n.as_str()));
+        let found = self.program.iter().filter(named).flat_map(|program| &program.packages);
+        let found: BTreeSet<&str> = found.map(String::as_str).collect();
+        found.into_iter().collect()
+    }
+
     /// The Debian packages that programs of the table come from, sorted.
     pub fn packages(&self) -> Vec<&str> {
         let mut packages: Vec<&str> =
@@ -207,6 +219,16 @@ mod tests {
             assert_eq!(data.excepted(path), None, "{path}");
         }
         assert!(data.except.iter().all(|except| !except.reason.is_empty()));
+    }
+
+    #[test]
+    fn programs_are_found_in_commands() {
+        let data = Data::built_in().unwrap();
+        assert_eq!(
+            data.packages_named_in("set -e; git clone x&&(curl -O y)"),
+            ["curl", "git", "libcurl3-gnutls", "libcurl4"]
+        );
+        assert_eq!(data.packages_named_in("echo digit > .gitignore; legit"), ["coreutils"]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! dpkg's database of a tree (dpkg(1), "FILES"): whose a file is, in which version, and what it was
 //! when it was installed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -92,6 +92,13 @@ impl Database<'_> {
     }
 }
 
+/// The names of all packages that a tree has; none where it has no database.
+pub fn installed(root: &Root) -> BTreeSet<String> {
+    let status = root.read(Path::new(STATUS)).unwrap_or_default();
+    let packages = paragraphs(&String::from_utf8_lossy(&status));
+    packages.into_iter().map(|(name, _, _)| name).collect()
+}
+
 /// Name, version and architecture of every package in the text of a status file that has files.
 fn paragraphs(text: &str) -> Vec<(String, String, String)> {
     let mut found = Vec::new();
@@ -168,6 +175,7 @@ mod tests {
         assert!(database.owner(Path::new("/usr/sbin/rmt")).is_none(), "it has no sum");
         assert!(database.owner(Path::new("/bin/gone")).is_none());
         assert_eq!(database.version("tar"), Some("1.34"));
+        assert_eq!(installed(&root), ["tar".to_owned()].into());
     }
 
     #[test]

@@ -17,4 +17,5 @@ mod patch;
 mod prove;
 
 pub use data::{Data, DataError, PlatformNames};
+pub use dpkg::installed;
 pub use prove::{Known, Reason, Request, Twins, Unproven, prove};
