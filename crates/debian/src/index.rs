@@ -63,7 +63,8 @@ pub(crate) enum Priority {
     Optional,
 }
 
-/// Fetches and verifies the indexes of one source.
+/// Fetches and verifies the indexes of one source. An archive that has its components for other
+/// architectures only, as security archives do, has no packages.
 pub(crate) fn load(
     source: &Source,
     position: usize,
@@ -98,6 +99,8 @@ pub(crate) fn load(
                     read(open, &format!("{base}/{path}"), architecture, position, &mut records)?;
                 }
                 None if number > 0 => {}
+                // As for apt: an archive that has the component for others only has nothing to say.
+                None if has(&release, component) => {}
                 None => {
                     return Err(DebianError::NoIndex {
                         url,
@@ -123,6 +126,14 @@ struct Index<'a> {
     file: &'a IndexFile,
     compression: Compression,
     release: &'a Release,
+}
+
+/// Whether an archive has a component for any architecture.
+fn has(release: &Release, component: &str) -> bool {
+    let begin = format!("{component}/binary-");
+    let from = std::ops::Bound::Included(begin.clone());
+    let mut files = release.files.range((from, std::ops::Bound::Unbounded));
+    files.next().is_some_and(|(path, _)| path.starts_with(&begin))
 }
 
 /// The best form of a folder's `Packages` that the Release file announces.

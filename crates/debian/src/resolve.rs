@@ -80,6 +80,15 @@ fn load(
         indexes.push(pin);
         records.extend(more);
     }
+    if records.is_empty()
+        && let Some(source) = request.sources.first()
+    {
+        return Err(DebianError::NoIndex {
+            url: format!("{}/dists/{}/InRelease", source.uri, source.suite),
+            component: source.components.join(" "),
+            architecture: request.architecture.clone(),
+        });
+    }
     on(Progress::Resolving { available: records.len() });
     Ok((indexes, Universe::new(records, &request.architecture)?))
 }
