@@ -296,9 +296,11 @@ impl Variables {
                 let mut set = (0..self.start.envc)
                     .map(|number| self.start.variable(number))
                     .filter(|entry| equal(name_of(entry), name));
-                match set.next() {
-                    None => variable.original == 0,
-                    Some(entry) => {
+                match (set.next(), set.next()) {
+                    (None, _) => variable.original == 0,
+                    // Which of two counts is up to who looks.
+                    (_, Some(_)) => false,
+                    (Some(entry), None) => {
                         equal(entry, given)
                             || (variable.original != 0
                                 && equal(entry, self.table.text(variable.original)))
@@ -309,8 +311,10 @@ impl Variables {
     }
 
     /// The environment as a foreign program, or a twin with these bits, gets it: one pointer a
-    /// call, in the order of the environment.
+    /// call, in the order of the environment. What replaces something takes its place, so that it
+    /// can be taken back.
     fn each(&self, bits: u32, mut put: impl FnMut(u64)) {
+        let mut left = bits;
         for number in 0..self.start.envc {
             let entry = self.start.variable(number);
             let mut pointer = entry.as_ptr() as u64;
@@ -320,7 +324,8 @@ impl Variables {
                 if equal(name_of(given), name_of(entry)) {
                     let ours = equal(given, entry);
                     if wanted {
-                        pointer = 0; // put below, by its bit
+                        pointer = self.table.pointer(known.given) as u64;
+                        left &= !(1 << bit);
                     } else if ours {
                         pointer = match known.original {
                             0 => 0,
@@ -334,7 +339,7 @@ impl Variables {
             }
         }
         for (bit, known) in self.list().iter().enumerate() {
-            if bits & (1 << bit) != 0 {
+            if left & (1 << bit) != 0 {
                 put(self.table.pointer(known.given) as u64);
             }
         }
