@@ -23,7 +23,7 @@ const TABLE_OFFSET: usize = 8;
 /// Why an emulator cannot be joined with the handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ImageError {
-    /// It is no 64-bit little-endian ELF file, or cut short.
+    /// It is no 64-bit little-endian ELF file, cut short, or its header says what cannot be.
     NotElf,
     /// It is for another machine than this one.
     OtherMachine,
@@ -96,15 +96,24 @@ pub fn join(
     if kinds().any(|(kind, _)| kind == PT_INTERP) {
         return Err(ImageError::NotStatic);
     }
-    let last = kinds()
+    let ends = kinds()
         .filter(|(kind, _)| *kind == PT_LOAD)
-        .filter_map(|(_, row)| word(row, 16)?.checked_add(word(row, 40)?))
-        .max()
-        .ok_or(ImageError::NotStatic)?;
+        .map(|(_, row)| word(row, 16)?.checked_add(word(row, 40)?))
+        .collect::<Option<Vec<u64>>>()
+        .ok_or(ImageError::NotElf)?;
+    let last = ends.into_iter().max().ok_or(ImageError::NotStatic)?;
 
-    let address = last.next_multiple_of(PAGE);
-    let tail_offset = length.next_multiple_of(PAGE);
+    // No place that is so far away that the last segment would not fit behind it.
+    let page = |at: u64| {
+        let room = handler.len() as u64 + table.len() as u64 + u64::from(u32::MAX);
+        at.checked_next_multiple_of(PAGE).filter(|at| at.checked_add(room).is_some())
+    };
+    let address = page(last).ok_or(ImageError::NotElf)?;
+    let tail_offset = page(length).ok_or(ImageError::NotElf)?;
     let rows = count + 1;
+    // As many as the header can say; the highest number has another meaning.
+    let rows_in_head = u16::try_from(rows).ok().filter(|rows| *rows < u16::MAX);
+    let rows_in_head = rows_in_head.ok_or(ImageError::NotElf)?;
     let code_at = (rows * PHDR).next_multiple_of(16);
     let table_at = (code_at + handler.len()).next_multiple_of(16);
     let mut tail = vec![0; table_at];
@@ -148,7 +157,7 @@ pub fn join(
     new_head[24..32].copy_from_slice(&(address + code_at as u64).to_le_bytes());
     new_head[32..40].copy_from_slice(&tail_offset.to_le_bytes());
     new_head[40..48].fill(0); // no section headers
-    new_head[56..58].copy_from_slice(&(rows as u16).to_le_bytes());
+    new_head[56..58].copy_from_slice(&rows_in_head.to_le_bytes());
     new_head[60..64].fill(0);
     Ok(Image { head: new_head, tail_offset, tail })
 }
