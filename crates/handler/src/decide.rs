@@ -232,6 +232,7 @@ pub fn redirected<'a>(path: &'a [u8], from: &[u8]) -> Option<&'a [u8]> {
     (tail.is_empty() || begins(tail, b"/")).then_some(tail)
 }
 
+#[allow(clippy::manual_contains, reason = "becomes code that the handler cannot hold")]
 fn has(text: &[u8], byte: u8) -> bool {
     text.iter().any(|other| *other == byte)
 }

@@ -8,6 +8,7 @@ use crate::room::{Done, Room};
 pub(crate) const CASES: &[Case] = &[
     ("ten_thousand_leave_nothing_needs_userns", |_| ten_thousand_leave_nothing()),
     ("two_runs_at_once_needs_userns", |_| two_runs_at_once()),
+    ("records_of_many_at_once_are_whole_needs_userns", |_| records_of_many_at_once_are_whole()),
 ];
 
 const KIB: u64 = 1024;
@@ -58,4 +59,13 @@ fn two_runs_at_once() {
             });
         }
     });
+}
+
+fn records_of_many_at_once_are_whole() {
+    let mut room = Room::new();
+    room.twin("true");
+    let loops = "for i in 1 2 3 4 5 6; do probe +loop 50 /foreign/true & done; wait";
+    let done = room.run(room.shell(&format!("PATH=/bin; {loops}"))).success();
+    assert_eq!(done.log.len(), 300);
+    assert!(done.log.iter().all(|logged| logged.native && logged.name == "true"));
 }
