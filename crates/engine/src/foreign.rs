@@ -51,13 +51,16 @@ pub enum Twins {
     Verify,
 }
 
+/// The packages of a base, and the additional ones.
+pub(crate) type Extended = (Vec<String>, BTreeSet<String>);
+
 /// What a session knows of foreign programs.
 #[derive(Debug, Default)]
 pub(crate) struct ForeignState {
     known: Known,
     tally: Mutex<Tally>,
-    /// Bases for this machine with more packages, by those of the base and the additional ones.
-    pub(crate) extended: Mutex<BTreeMap<(Vec<String>, BTreeSet<String>), ResolvedBase>>,
+    /// Bases for this machine with more packages.
+    pub(crate) extended: Mutex<BTreeMap<Extended, ResolvedBase>>,
     /// Handlers registered with the machine, where the kernel has no other way.
     registered: Mutex<Vec<(Platform, Emulation)>>,
 }

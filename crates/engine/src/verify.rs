@@ -48,6 +48,9 @@ impl Allowed {
     }
 }
 
+/// Runs the step with some twins: the tree it leaves, and how its programs ran.
+pub(crate) type Again<'a> = &'a dyn Fn(&Allowed) -> Result<(Chain, Tally), BuildError>;
+
 /// A file of a layer, with the digest of its content.
 type Files = BTreeMap<PathBuf, (Entry, Digest)>;
 
@@ -61,7 +64,7 @@ impl Session<'_> {
         &self,
         parent: &Chain,
         first: (&Chain, &Tally),
-        again: &dyn Fn(&Allowed) -> Result<(Chain, Tally), BuildError>,
+        again: Again<'_>,
     ) -> Result<(), BuildError> {
         let (with_twins, tally) = first;
         let (emulated, _) = again(&Allowed::none()).map_err(|error| {
@@ -101,7 +104,7 @@ impl Session<'_> {
         file: &PathBuf,
         tally: &Tally,
         truth: &Files,
-        again: &dyn Fn(&Allowed) -> Result<(Chain, Tally), BuildError>,
+        again: Again<'_>,
     ) -> Result<Option<String>, BuildError> {
         let mut names: Vec<String> = tally.native.keys().cloned().collect();
         while names.len() > 1 {

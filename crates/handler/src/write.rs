@@ -1,4 +1,4 @@
-//! Writes the table: plain values in, the bytes that [`layout`](crate::layout) describes out.
+//! Writes the table: plain values in, the bytes that [`layout`] describes out.
 
 use std::collections::HashMap;
 

@@ -16,11 +16,12 @@ pub(crate) fn architecture(bytes: &mut [u8], from: &str, to: &str) -> Option<usi
             (bytes.get(at - 1), bytes.get(at + length)),
             (Some(0), Some(0)) | (Some(b'('), Some(b')'))
         );
-        if bounded && bytes.get(at..at + length) == Some(from.as_bytes()) {
-            if let Some(place) = bytes.get_mut(at..at + length) {
-                place.copy_from_slice(to.as_bytes());
-                count += 1;
-            }
+        if bounded
+            && let Some(place) = bytes.get_mut(at..at + length)
+            && place == from.as_bytes()
+        {
+            place.copy_from_slice(to.as_bytes());
+            count += 1;
         }
     }
     Some(count)
