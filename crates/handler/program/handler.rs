@@ -189,6 +189,8 @@ fn twin<'a>(
     }
     if !variables.can_be_given(entry.variables)
         || decide::is_refused(table, entry.refused, start.arguments())
+        || start.arguments().any(decide::is_about_itself)
+        || (entry.shell != 0 && !decide::is_plain_shell(start.arguments(), &mut is_odd))
     {
         return None;
     }
@@ -218,8 +220,39 @@ fn holds(path: &[u8], text: &[u8]) -> bool {
     }
 }
 
+/// Whether the file of a script has something odd. `path` is an argument, so a NUL follows it.
+fn is_odd(path: &[u8]) -> bool {
+    const MAX: usize = 1024 * 1024;
+    let mut piece = MaybeUninit::<[u8; 4096]>::uninit();
+    let (mut scan, mut size) = (decide::Scan::default(), 0);
+    // What is no file must not be read: it would be gone.
+    let Some(stat) = stat_of(path.as_ptr()) else { return false };
+    if stat.mode_uid as u32 & 0o170_000 != 0o100_000 {
+        return true;
+    }
+    // SAFETY: the path ends in NUL; the kernel fills in as many bytes as it returns.
+    unsafe {
+        let Some(fd) = open(path.as_ptr(), 0) else { return false };
+        let odd = loop {
+            let count = call(system::READ, [fd, piece.as_mut_ptr() as usize, 4096, 0, 0, 0]);
+            let Ok(count) = usize::try_from(count) else { break true };
+            size += count;
+            if count == 0 {
+                break false;
+            }
+            let bytes = core::slice::from_raw_parts(piece.as_ptr().cast(), count);
+            if size > MAX || scan.is_odd(bytes) {
+                break true;
+            }
+        };
+        close(fd);
+        odd
+    }
+}
+
 /// The kernel's `struct stat`.
 #[repr(C)]
+#[derive(Clone, Copy)]
 struct Stat {
     dev: u64,
     ino: u64,
@@ -257,17 +290,16 @@ fn identity_of(fd: usize) -> Option<Identity> {
     }
 }
 
-fn is_unchanged(path: *const u8, known: &Identity) -> bool {
+/// `path` points to a text that ends in NUL.
+fn stat_of(path: *const u8) -> Option<Stat> {
     let mut stat = MaybeUninit::<Stat>::uninit();
     let arguments = [AT_FDCWD as usize, path as usize, stat.as_mut_ptr() as usize, 0, 0, 0];
-    // SAFETY: the path is a string of the table; the kernel fills the structure in when it returns
-    // 0.
-    unsafe {
-        match call(system::NEWFSTATAT, arguments) {
-            0 => stat.assume_init_ref().identity() == *known,
-            _ => known.ino == 0,
-        }
-    }
+    // SAFETY: as said; the kernel fills the structure in when it returns 0.
+    unsafe { (call(system::NEWFSTATAT, arguments) == 0).then(|| stat.assume_init()) }
+}
+
+fn is_unchanged(path: *const u8, known: &Identity) -> bool {
+    stat_of(path).map_or(known.ino == 0, |stat| stat.identity() == *known)
 }
 
 /// The variables that twins are given and foreign programs are not.
@@ -345,10 +377,15 @@ impl Variables {
         }
     }
 
-    /// The stack for the emulator: as it was, where no twin above was given anything.
+    /// The stack for the emulator. The environment is in reverse, because the emulator hands it to
+    /// the program in reverse (envlist_to_environ in its util/envlist.c): a machine of that kind
+    /// would not.
     fn taken_back(&self) -> *const u64 {
         let start = &self.start;
         if !(0..start.envc).any(|number| self.is_given(start.variable(number))) {
+            // SAFETY: the pointers of the environment, which nobody else looks at yet.
+            let env = unsafe { core::slice::from_raw_parts_mut(start.env(), start.envc) };
+            reverse(env);
             return start.sp;
         }
         let words = 3 + start.argc + start.envc + 2 * start.auxc;
@@ -357,7 +394,14 @@ impl Variables {
         stack.push(start.argc as u64);
         (0..start.argc).for_each(|number| stack.push(start.argument(number) as u64));
         stack.push(0);
-        self.each(0, |pointer| stack.push(pointer));
+        let env = stack.0;
+        let mut count = 0;
+        self.each(0, |pointer| {
+            stack.push(pointer);
+            count += 1;
+        });
+        // SAFETY: the words that were just written.
+        reverse(unsafe { core::slice::from_raw_parts_mut(env, count) });
         stack.push(0);
         (0..start.auxc).for_each(|at| {
             // SAFETY: there are auxc pairs.
@@ -366,6 +410,15 @@ impl Variables {
             stack.push(value);
         });
         new
+    }
+}
+
+/// `reverse` of `core` may panic, for which there is no room here.
+fn reverse(words: &mut [u64]) {
+    let mut rest = words;
+    while let [first, between @ .., last] = rest {
+        core::mem::swap(first, last);
+        rest = between;
     }
 }
 

@@ -109,9 +109,107 @@ pub fn changes_loading(variable: &[u8]) -> bool {
         || begins(variable, b"GCONV_PATH=")
         || begins(variable, b"MALLOC_")
         || begins(variable, b"QEMU_")
+        || has_other_characters(variable)
 }
 
-/// Whether the arguments (without `argv[0]`) hold one with which the program is emulated.
+/// Whether a variable names a locale whose characters are neither ASCII nor UTF-8: the C library
+/// loads a module for them, and looks for it where its own architecture has them.
+fn has_other_characters(variable: &[u8]) -> bool {
+    let name = |name: &[u8]| variable.get(name.len()..).filter(|_| begins(variable, name));
+    let Some(locale) = name(b"LC_ALL=").or(name(b"LC_CTYPE=")).or(name(b"LANG=")) else {
+        return false;
+    };
+    let plain = locale.is_empty() || equal(locale, b"C") || equal(locale, b"POSIX");
+    !plain && !contains(locale, b".UTF-8") && !contains(locale, b".utf8")
+}
+
+/// Whether an argument names what /proc tells a process of itself: the emulator answers some of it
+/// for the program, and the kernel would tell a twin of the handler.
+pub fn is_about_itself(argument: &[u8]) -> bool {
+    contains(argument, b"/proc/self") || contains(argument, b"/proc/thread-self")
+}
+
+/// Whether a shell (dash) is about to run a text that was looked through, and in which nothing was
+/// odd. `is_odd_file` tells it of a file.
+pub fn is_plain_shell<'a>(
+    mut arguments: impl Iterator<Item = &'a [u8]>,
+    is_odd_file: &mut dyn FnMut(&[u8]) -> bool,
+) -> bool {
+    let (mut command, mut options) = (false, true);
+    while let Some(argument) = arguments.next() {
+        match argument.split_first() {
+            Some((b'-' | b'+', letters)) if options => {
+                if letters.is_empty() || equal(letters, b"-") {
+                    options = false;
+                    continue;
+                }
+                if has(letters, b's') || (has(letters, b'o') && arguments.next().is_none()) {
+                    return false;
+                }
+                command |= has(letters, b'c');
+            }
+            _ if command => return !Scan::default().is_odd(argument),
+            _ => return !is_odd_file(argument),
+        }
+    }
+    false // from standard input
+}
+
+/// Looks through the text of a shell for what it would do differently on another machine, piece by
+/// piece: patterns with ranges up to or from a byte beyond ASCII (`[a-é]`), because such a byte is
+/// negative on some machines only, or from or up to something that is not known yet; and files of
+/// /proc that are about the shell itself.
+#[derive(Default)]
+pub struct Scan {
+    /// In brackets.
+    inside: bool,
+    /// The byte before, quotes left out.
+    last: u8,
+    /// How much of each of the texts was just seen.
+    seen: [usize; 2],
+}
+
+impl Scan {
+    /// Whether there was something odd, up to the end of this piece.
+    pub fn is_odd(&mut self, piece: &[u8]) -> bool {
+        piece.iter().any(|byte| self.take(*byte))
+    }
+
+    fn take(&mut self, byte: u8) -> bool {
+        self.seen[0] = follow(b"/proc/self", self.seen[0], byte);
+        self.seen[1] = follow(b"/proc/thread-self", self.seen[1], byte);
+        if self.seen[0] == 10 || self.seen[1] == 17 {
+            return true;
+        }
+        let last = self.last;
+        match byte {
+            b'"' | b'\'' | b'\\' => return false,
+            b'[' => self.inside = true,
+            b']' | b'\n' => self.inside = false,
+            _ => {}
+        }
+        self.last = byte;
+        let from = byte == b'-' && (last >= 0x80 || last == b')' || last == b'}' || last == b'`');
+        let to = last == b'-' && (byte >= 0x80 || byte == b'$' || byte == b'`');
+        self.inside && (from || to)
+    }
+}
+
+/// How much of a text, in which nothing but its first slash comes twice, was seen with this byte.
+fn follow(text: &[u8], seen: usize, byte: u8) -> usize {
+    let next = |seen: usize| text.get(seen) == Some(&byte);
+    let again = usize::from(seen == 6); // "/proc/" ends as it begins
+    if next(seen) {
+        seen + 1
+    } else if next(again) {
+        again + 1
+    } else {
+        usize::from(next(0))
+    }
+}
+
+/// Whether the arguments (without `argv[0]`) hold one with which the program is emulated, or there
+/// are none, and the program is emulated without.
 pub fn is_refused<'a>(
     table: &Table,
     refused: List,
@@ -119,8 +217,8 @@ pub fn is_refused<'a>(
 ) -> bool {
     // SAFETY: lists of refused arguments hold strings.
     let refused: &[Str] = unsafe { table.list(refused) };
-    !refused.is_empty()
-        && arguments.any(|argument| refused.iter().any(|text| equal(table.text(*text), argument)))
+    let is = |argument: &[u8]| refused.iter().any(|text| equal(table.text(*text), argument));
+    !refused.is_empty() && (is(arguments.next().unwrap_or_default()) || arguments.any(is))
 }
 
 /// Whether what an interpreter is about to run, by its arguments (without `argv[0]`), is in its

@@ -4,7 +4,7 @@
 //! that there is none. Written by [`write`](crate::write), read in place.
 
 /// First field of every table.
-pub const MAGIC: u64 = u64::from_le_bytes(*b"anyarch3");
+pub const MAGIC: u64 = u64::from_le_bytes(*b"anyarch4");
 
 /// Type of the entry of the auxiliary vector that points to a [`ShimConfig`].
 pub const AT_SHIM: u64 = 0x616e_7961;
@@ -82,14 +82,14 @@ pub struct Entry {
     pub redirects: List,
     /// Arguments ([`Str`]) that go before its own.
     pub arguments: List,
-    /// Arguments ([`Str`]) with which it is emulated.
+    /// Arguments ([`Str`]) with which it is emulated; an empty one means a call without arguments.
     pub refused: List,
     /// Beginnings of variables ([`Str`]), such as `PERL5LIB=`, with which it is emulated.
     pub refused_variables: List,
     /// Offset of an [`Interpreter`], or 0 for a program that runs no programs itself.
     pub interpreter: u32,
-    /// Keeps the size a multiple of eight.
-    pub padding: u32,
+    /// 1: a shell, whose text is looked through (`decide::Scan`).
+    pub shell: u32,
 }
 
 /// A file or directory that must be as it was when the table was made.

@@ -40,12 +40,14 @@ pub struct Entry {
     pub redirects: Vec<(String, String)>,
     /// Arguments that go before its own.
     pub arguments: Vec<String>,
-    /// Arguments with which it is emulated.
+    /// Arguments with which it is emulated; an empty one means a call without arguments.
     pub refused: Vec<String>,
     /// Beginnings of variables with which it is emulated.
     pub refused_variables: Vec<String>,
     /// For an interpreter, what it may run.
     pub interpreter: Option<Interpreter>,
+    /// Whether it is a shell, whose text is looked through.
+    pub shell: bool,
 }
 
 /// A variable of twins, as whole entries `NAME=value`.
@@ -175,7 +177,7 @@ impl Writer {
             refused: self.texts(&entry.refused),
             refused_variables: self.texts(&entry.refused_variables),
             interpreter: entry.interpreter.as_ref().map_or(0, |rule| self.interpreter(rule)),
-            padding: 0,
+            shell: u32::from(entry.shell),
         }
     }
 
@@ -343,8 +345,8 @@ mod tests {
 
     #[test]
     fn refused_arguments_are_whole_ones() {
-        let entry = Entry { refused: vec!["--version".into()], ..entry(1, "curl") };
-        with_table(&Table { entries: vec![entry], ..Table::default() }, |table| {
+        let curl = Entry { refused: vec!["--version".into()], ..entry(1, "curl") };
+        with_table(&Table { entries: vec![curl], ..Table::default() }, |table| {
             let entry = table.find(&identity(1)).unwrap();
             let refused = |arguments: &[&str]| {
                 let arguments = arguments.iter().map(|argument| argument.as_bytes());
@@ -354,6 +356,16 @@ mod tests {
             assert!(!refused(&["--versions", "version"]));
             assert!(!refused(&[]));
         });
+        let apt = Entry { refused: vec!["-h".into(), String::new()], ..entry(1, "apt") };
+        with_table(&Table { entries: vec![apt], ..Table::default() }, |table| {
+            let entry = table.find(&identity(1)).unwrap();
+            let refused = |arguments: &'static [&str]| {
+                let arguments = arguments.iter().map(|argument| argument.as_bytes());
+                decide::is_refused(&table, entry.refused, arguments)
+            };
+            assert!(refused(&[]) && refused(&["-h"]));
+            assert!(!refused(&["update"]));
+        });
     }
 
     #[test]
@@ -362,6 +374,96 @@ mod tests {
         assert_eq!(decide::redirected(b"/usr/lib/x/y", b"/usr/lib/x"), Some(&b"/y"[..]));
         assert_eq!(decide::redirected(b"/usr/lib/xy", b"/usr/lib/x"), None);
         assert_eq!(decide::redirected(b"usr/lib/x", b"/usr/lib/x"), None);
+    }
+
+    #[test]
+    fn programs_that_ask_for_themselves_are_known() {
+        for yes in [
+            "/proc/self/exe",
+            "if=/proc/self/maps",
+            "cat </proc/thread-self/comm",
+            "//proc/proc/self",
+        ] {
+            assert!(decide::is_about_itself(yes.as_bytes()), "{yes}");
+        }
+        for no in ["/proc/1/exe", "/proc", "/proc/sel", "proc/self", ""] {
+            assert!(!decide::is_about_itself(no.as_bytes()), "{no}");
+        }
+    }
+
+    #[test]
+    fn texts_of_shells_are_looked_through() {
+        let is_odd = |text: &[u8]| decide::Scan::default().is_odd(text);
+        for yes in [
+            "case $x in [a-é]) ;; esac",
+            "case $x in [ä-z]) ;; esac",
+            "[a-\"é\"]",
+            "[a-\\é]",
+            "${x%[a-$last]}",
+            "${x%[$(first)-z]}",
+            "readlink /proc/self/exe",
+        ] {
+            assert!(is_odd(yes.as_bytes()), "{yes}");
+        }
+        for no in [
+            "# café - naïve",
+            "[a-z]é-",
+            "[ -n é ]",
+            "[é]",
+            "x-é",
+            "[\n-é]",
+            "[ \"$a\" -eq 1 ]",
+            "",
+        ] {
+            assert!(!is_odd(no.as_bytes()), "{no}");
+        }
+        let mut scan = decide::Scan::default();
+        assert!(!scan.is_odd(b"x < /proc/s"));
+        assert!(scan.is_odd(b"elf/stat"), "cut anywhere");
+    }
+
+    #[test]
+    fn shells_run_what_can_be_looked_through() {
+        let plain = |arguments: &[&str]| {
+            let arguments = arguments.iter().map(|argument| argument.as_bytes());
+            decide::is_plain_shell(arguments, &mut |path| path == b"odd")
+        };
+        for yes in [
+            &["-c", "uname -m"][..],
+            &["-ec", "true", "odd"],
+            &["-c", "-e", "true"],
+            &["-o", "errexit", "script", "odd"],
+            &["-e", "--", "script"],
+            &["+e", "script"],
+            &["-", "script"],
+        ] {
+            assert!(plain(yes), "{yes:?}");
+        }
+        for no in
+            [&[][..], &["-s"], &["-e"], &["-o", "errexit"], &["odd"], &["-c"], &["-c", "[a-é]"]]
+        {
+            assert!(!plain(no), "{no:?}");
+        }
+    }
+
+    #[test]
+    fn variables_that_change_characters_are_known() {
+        for yes in
+            ["LC_ALL=de_DE", "LANG=ja_JP.eucJP", "LC_CTYPE=en_US.ISO-8859-1", "LANG=de_DE@euro"]
+        {
+            assert!(decide::changes_loading(yes.as_bytes()), "{yes}");
+        }
+        for no in [
+            "LC_ALL=C",
+            "LANG=",
+            "LANG=POSIX",
+            "LANG=C.UTF-8",
+            "LC_CTYPE=de_DE.utf8",
+            "LC_ALL=be_BY.UTF-8@latin",
+            "LANGUAGE=de",
+        ] {
+            assert!(!decide::changes_loading(no.as_bytes()), "{no}");
+        }
     }
 
     #[test]

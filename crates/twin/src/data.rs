@@ -101,6 +101,8 @@ pub(crate) struct Program {
     pub(crate) variables: Vec<String>,
     #[serde(default)]
     pub(crate) interpret: Option<Interpret>,
+    #[serde(default)]
+    pub(crate) shell: bool,
 }
 
 /// What is replaced in a program and its libraries.

@@ -328,6 +328,7 @@ impl Prover<'_> {
             shim: program.shim.then(|| format!("{}/shim.so", self.request.hidden)),
             refused: program.refuse.clone(),
             refused_variables: program.refuse_variables.clone(),
+            shell: program.shell,
             ..Entry::default()
         };
         let mut folders: Vec<String> = Vec::new();

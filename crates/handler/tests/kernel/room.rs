@@ -394,7 +394,11 @@ impl Entered {
                     })
                     .collect()
             };
-            let (argv, envp) = (texts("argc"), texts("envc"));
+            let (argv, mut envp) = (texts("argc"), texts("envc"));
+            // What the emulator is given is in reverse, because it reverses it for the program.
+            if facts["kind"] == "emulated" {
+                envp.reverse();
+            }
             all.push(Entered { facts, argv, envp });
         }
         all
