@@ -21,3 +21,4 @@ mod publish;
 mod pulled;
 mod root;
 mod signals;
+mod twins;

@@ -1,0 +1,5 @@
+import platform
+
+
+def main():
+    print("pure", platform.machine(), __file__)

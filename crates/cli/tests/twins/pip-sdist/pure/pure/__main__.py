@@ -1,0 +1,2 @@
+from pure import main
+main()
