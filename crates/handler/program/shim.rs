@@ -59,6 +59,14 @@ impl Path {
     /// `given` is a string or null.
     #[inline]
     unsafe fn new(given: *const c_char) -> Path {
+        // SAFETY: as the caller promises.
+        unsafe { Path::of(given, false) }
+    }
+
+    /// # Safety
+    /// `given` is a string or null.
+    #[inline]
+    unsafe fn of(given: *const c_char, loaded: bool) -> Path {
         let mut path = Path { given, other: MaybeUninit::uninit(), redirected: false };
         // SAFETY: as the caller promises; the table outlives everything.
         unsafe {
@@ -72,6 +80,9 @@ impl Path {
             let text = decide::bytes(given.cast());
             let redirects: &[Redirect] = table.list(config.redirects);
             for redirect in redirects {
+                if redirect.loads != 0 && !loaded {
+                    continue;
+                }
                 let Some(tail) = decide::redirected(text, table.text(redirect.from)) else {
                     continue;
                 };
@@ -246,12 +257,12 @@ unsafe extern "C" fn access(path: *const c_char, mode: c_int) -> c_int {
 
 /// A function that takes a path and more, and returns a pointer.
 macro_rules! passes {
-    ($($symbol:literal $name:ident($($argument:ident: $kind:ty),*);)*) => {$(
+    ($($loaded:literal $symbol:literal $name:ident($($argument:ident: $kind:ty),*);)*) => {$(
         #[unsafe(no_mangle)]
         unsafe extern "C" fn $name(path: *const c_char $(, $argument: $kind)*) -> *mut c_void {
             // SAFETY: as the caller promises.
             unsafe {
-                let path = Path::new(path);
+                let path = Path::of(path, $loaded);
                 let known = next!(
                     $symbol as unsafe extern "C" fn(*const c_char $(, $kind)*) -> *mut c_void
                 );
@@ -267,8 +278,8 @@ macro_rules! passes {
     )*};
 }
 passes! {
-    c"opendir" opendir();
-    c"fopen" fopen(mode: *const c_char);
-    c"fopen64" fopen64(mode: *const c_char);
-    c"dlopen" dlopen(mode: c_int);
+    false c"opendir" opendir();
+    false c"fopen" fopen(mode: *const c_char);
+    false c"fopen64" fopen64(mode: *const c_char);
+    true c"dlopen" dlopen(mode: c_int);
 }

@@ -4,7 +4,7 @@
 //! that there is none. Written by [`write`](crate::write), read in place.
 
 /// First field of every table.
-pub const MAGIC: u64 = u64::from_le_bytes(*b"anyarch4");
+pub const MAGIC: u64 = u64::from_le_bytes(*b"anyarch5");
 
 /// Type of the entry of the auxiliary vector that points to a [`ShimConfig`].
 pub const AT_SHIM: u64 = 0x616e_7961;
@@ -122,6 +122,8 @@ pub struct Redirect {
     pub from: Str,
     /// Where it lies.
     pub to: Str,
+    /// 1: for libraries that are loaded, and nothing else.
+    pub loads: u32,
 }
 
 /// What an interpreter may run as a twin. Anything else is emulated.

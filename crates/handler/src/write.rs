@@ -38,6 +38,8 @@ pub struct Entry {
     pub dependencies: Vec<(String, Option<Identity>)>,
     /// Directories that the twin finds somewhere else: where it asks, where they lie.
     pub redirects: Vec<(String, String)>,
+    /// Likewise, for the libraries that it loads and nothing else.
+    pub loads: Vec<(String, String)>,
     /// Arguments that go before its own.
     pub arguments: Vec<String>,
     /// Arguments with which it is emulated; an empty one means a call without arguments.
@@ -158,10 +160,14 @@ impl Writer {
                 padding: 0,
             })
             .collect();
-        let redirects: Vec<layout::Redirect> = entry
-            .redirects
-            .iter()
-            .map(|(from, to)| layout::Redirect { from: self.text(from), to: self.text(to) })
+        let any = entry.redirects.iter().map(|redirect| (redirect, 0));
+        let redirects: Vec<layout::Redirect> = any
+            .chain(entry.loads.iter().map(|redirect| (redirect, 1)))
+            .map(|((from, to), loads)| layout::Redirect {
+                from: self.text(from),
+                to: self.text(to),
+                loads,
+            })
             .collect();
         layout::Entry {
             identity: entry.identity,

@@ -27,12 +27,14 @@ pub(crate) struct Except {
     pub(crate) reason: String,
 }
 
-/// A file that twins are pointed to by a variable.
+/// A file that twins are pointed to.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct GivenFile {
     pub(crate) name: String,
-    pub(crate) variable: String,
+    #[serde(default)]
+    pub(crate) variable: Option<String>,
+    #[serde(default)]
     pub(crate) before: String,
     pub(crate) text: String,
 }
@@ -95,6 +97,8 @@ pub(crate) struct Program {
     pub(crate) patch: Option<Patch>,
     #[serde(default)]
     pub(crate) redirects: Vec<(String, String)>,
+    #[serde(default)]
+    pub(crate) loads: Vec<(String, String)>,
     #[serde(default)]
     pub(crate) same_trees: Vec<String>,
     #[serde(default)]
@@ -202,7 +206,10 @@ mod tests {
                 assert!(matches!(script.len(), 1 | 2), "{script:?}");
             }
             // Whoever asks for directories of its own architecture does so through the shim.
-            assert!(program.redirects.is_empty() || program.shim, "{program:?}");
+            assert!(
+                (program.redirects.is_empty() && program.loads.is_empty()) || program.shim,
+                "{program:?}"
+            );
         }
         let mut names: Vec<&String> = data.program.iter().flat_map(|p| &p.names).collect();
         let count = names.len();

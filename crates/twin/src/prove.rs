@@ -212,9 +212,13 @@ pub fn prove(request: &Request<'_>, known: &Known) -> Twins {
     if !twins.table.entries.is_empty() {
         twins.files.push(("shim.so".to_owned(), anyarch_handler::SHIM.to_vec()));
         for file in &request.data.file {
-            let before = request.environment.get(&file.variable);
+            let before = file.variable.as_ref().and_then(|name| request.environment.get(name));
             let before = before.map(|value| file.before.replace("{}", value)).unwrap_or_default();
-            let text = file.text.replace("{debian}", &request.foreign.debian);
+            let text = file
+                .text
+                .replace("{debian}", &request.foreign.debian)
+                .replace("{native}", &request.native.triplet)
+                .replace("{foreign}", &request.foreign.triplet);
             twins.files.push((file.name.clone(), format!("{before}{text}").into_bytes()));
         }
     }
@@ -371,6 +375,9 @@ impl Prover<'_> {
         }
         for (from, to) in &program.redirects {
             entry.redirects.push((self.expand(from, path)?, self.expand(to, path)?));
+        }
+        for (from, to) in &program.loads {
+            entry.loads.push((self.expand(from, path)?, self.expand(to, path)?));
         }
         for variable in &program.variables {
             let given = self.expand(variable, path)?;

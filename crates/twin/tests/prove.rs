@@ -249,9 +249,14 @@ fn python_without_a_package_is_known_by_its_modules() {
         given,
         [
             "_PYTHON_HOST_PLATFORM=linux-aarch64",
-            "_PYTHON_SYSCONFIGDATA_NAME=_sysconfigdata__linux_aarch64-linux-gnu"
+            "_PYTHON_SYSCONFIGDATA_NAME=_sysconfigdata__linux_aarch64-linux-gnu",
+            "OPENSSL_MODULES=/proc/3/root/usr/lib/x86_64-linux-gnu/ossl-modules",
+            "OPENSSL_ENGINES=/proc/3/root/usr/lib/x86_64-linux-gnu/engines-3",
         ]
     );
+    let module = twins.files.iter().find(|(name, _)| name == "AnyarchTwin.pm").unwrap();
+    let text = std::str::from_utf8(&module.1).unwrap();
+    assert!(text.contains("s/x86_64-linux-gnu/aarch64-linux-gnu/ for @INC"), "{text}");
     let redirects = &twins.table.entries[0].redirects;
     let local = "/usr/local/lib/python3.12/lib-dynload".to_owned();
     assert!(redirects.contains(&(local.clone(), format!("/proc/3/root{local}"))), "{redirects:?}");
