@@ -230,7 +230,7 @@ impl Session<'_> {
 }
 
 /// QEMU's name of the machine that a platform's programs are for.
-fn machine(platform: &Platform) -> Option<&'static str> {
+pub(crate) fn machine(platform: &Platform) -> Option<&'static str> {
     ForeignPlatform::find(&platform.normalized().to_string()).map(|row| row.machine)
 }
 

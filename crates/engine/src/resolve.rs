@@ -143,8 +143,10 @@ impl Session<'_> {
                 below = Some(next);
             }
         }
-        if !resolved.foreign.is_empty() {
-            let foreign = resolved.foreign.clone();
+        // Of a platform that has none, the step that runs a program says so.
+        let known = |platform: &&Platform| crate::emulator::machine(platform).is_some();
+        let foreign: BTreeSet<Platform> = resolved.foreign.iter().filter(known).cloned().collect();
+        if !foreign.is_empty() {
             let emulator = self.resolve_emulator(plan, directory, foreign, lock);
             self.check_cancelled()?;
             resolved.emulator = Some(emulator.map_err(Arc::new));
