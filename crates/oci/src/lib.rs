@@ -24,7 +24,10 @@ mod reference;
 pub use config::{ContainerConfig, Empty, Healthcheck, History, ImageConfig, RootFs};
 pub use descriptor::Descriptor;
 pub use digest::{Algorithm, Digest, DigestError, Hasher};
-pub use endpoint::{EndpointError, ImageDestination, ImageSource, OpenBlob, PushedBlob};
+pub use endpoint::{
+    BlobPush, EndpointError, ImageDestination, ImageSource, NoMemory, OpenBlob, PushedBlob, TagCondition,
+    TagOutcome, UploadMemory,
+};
 pub use layer_id::{ChainId, DiffId};
 pub use manifest::{ImageIndex, ImageManifest, Manifest, ManifestError};
 pub use platform::{KNOWN as KNOWN_PLATFORMS, Platform, PlatformError};
