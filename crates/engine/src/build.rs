@@ -8,7 +8,7 @@ use anyarch_plan::target::Selection;
 use anyarch_sandbox::Cancel;
 
 use crate::engine::{Engine, Session};
-use crate::error::{BuildError, Context};
+use crate::error::{BuildError, Context, ErrorKind};
 use crate::event::{Event, OnEvent, StepId};
 use crate::graph::BuildGraph;
 use crate::image::{BuiltImage, assemble};
@@ -63,6 +63,25 @@ pub(crate) fn build_in(
     session.tag(plan, &mut images)?;
     session.tell_tally();
     Ok((images, resolved))
+}
+
+/// The same without running a step: `None` where something is not built yet. Sets no tags.
+pub(crate) fn look_up_in(
+    session: &Session<'_>,
+    request: BuildRequest<'_>,
+) -> Result<Option<(Vec<BuiltImage>, Resolved)>, BuildError> {
+    let BuildRequest { plan, directory, selections, lock } = request;
+    let session = &session.looking_up();
+    let resolved = session.resolve(plan, directory, selections, lock)?;
+    let (graph, tiers) = graph(&resolved, &session.engine.platform())?;
+    match session.solve(&graph, &resolved) {
+        Ok(solved) => {
+            let images = session.images(plan, &resolved, &graph, &tiers, &solved, selections)?;
+            Ok(Some((images, resolved)))
+        }
+        Err(error) if error.kind == ErrorKind::NotBuilt => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Chooses the packages of every base that the selections need, and the emulators where they are for

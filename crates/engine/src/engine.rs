@@ -44,6 +44,8 @@ pub(crate) struct Session<'a> {
     pub(crate) unsynced: Mutex<Vec<PathBuf>>,
     /// What is known of programs of foreign platforms.
     pub(crate) foreign: ForeignState,
+    /// Whether steps are looked up only, and none runs.
+    pub(crate) look_up: bool,
     /// Warnings that were given and need not be given again.
     pub(crate) warned: Mutex<BTreeSet<String>>,
 }
@@ -62,8 +64,16 @@ impl<'a> Session<'a> {
             epoch,
             unsynced: Mutex::default(),
             foreign: ForeignState::default(),
+            look_up: false,
             warned: Mutex::default(),
         }
+    }
+}
+
+impl<'a> Session<'a> {
+    /// A session that runs nothing, tells nothing of its steps, and whose failing look-ups stop nobody.
+    pub(crate) fn looking_up(&self) -> Session<'a> {
+        Session { look_up: true, ..Session::new(self.engine, self.epoch, &|_| {}, self.cancel) }
     }
 }
 

@@ -16,6 +16,8 @@ pub enum ErrorKind {
     Refused,
     /// It was asked to stop.
     Cancelled,
+    /// Something is not built that was only to be looked up.
+    NotBuilt,
 }
 
 /// A build or publication that failed.

@@ -29,6 +29,7 @@ mod local;
 mod lock;
 mod native;
 mod op;
+mod parallel;
 mod publish;
 mod resolve;
 mod smoke;
@@ -53,4 +54,7 @@ pub use host::Host;
 pub use image::BuiltImage;
 pub use local::StoreImages;
 pub use lock::{LockFile, LockedBase, LockedEmulator, LockedRequest};
-pub use publish::{PublishRequest, Published, PublishedTag, publish};
+pub use publish::{
+    BlobFate, Place, PublishRequest, Published, PublishedTag, Rehearsal, RehearsedItem,
+    RehearsedTag, publish, rehearse,
+};

@@ -4,8 +4,8 @@
 use std::io::{Read, Seek, SeekFrom};
 
 use anyarch_oci::{
-    Descriptor, Digest, EndpointError, ImageDestination, ImageSource, OpenBlob, PushedBlob,
-    Reference, RepositoryName, Tag,
+    BlobPush, Descriptor, Digest, EndpointError, ImageDestination, ImageSource, PushedBlob,
+    Reference, RepositoryName, Tag, TagCondition, TagOutcome,
 };
 use anyarch_store::{Store, StoreError};
 
@@ -58,47 +58,58 @@ impl ImageSource for StoreImages<'_> {
 }
 
 impl ImageDestination for StoreImages<'_> {
-    fn push_blob(
-        &self,
-        repository: &RepositoryName,
-        blob: &Descriptor,
-        _mount_from: Option<&RepositoryName>,
-        open: OpenBlob<'_>,
-        progress: &(dyn Fn(u64) + Sync),
-    ) -> Result<PushedBlob, EndpointError> {
+    fn push_blob(&self, push: &BlobPush<'_>) -> Result<PushedBlob, EndpointError> {
+        let blob = push.blob;
         let failed = |error: StoreError| {
-            failed(format!("failed to store blob {} of {repository}", blob.digest), error)
+            failed(format!("failed to store blob {} of {}", blob.digest, push.repository), error)
         };
         if self.0.blob_size(&blob.digest) == Some(blob.size) {
             return Ok(PushedBlob::Existed);
         }
         let mut ingest = self.0.ingest_with(blob.digest.algorithm()).map_err(failed)?;
-        let copied = open().and_then(|mut content| std::io::copy(&mut content, &mut ingest));
+        let copied =
+            (push.open)(0).and_then(|mut content| std::io::copy(&mut content, &mut ingest));
         let copied = copied.map_err(|source| {
             failed(StoreError::Io { operation: "write", path: ingest.path().to_owned(), source })
         })?;
-        progress(copied);
+        (push.progress)(copied);
         ingest.commit(Some(&blob.digest)).map_err(failed)?;
         Ok(PushedBlob::Uploaded(copied))
+    }
+
+    fn has_blob(&self, _: &RepositoryName, blob: &Descriptor) -> Result<bool, EndpointError> {
+        Ok(self.0.blob_size(&blob.digest) == Some(blob.size))
     }
 
     fn push_manifest(
         &self,
         repository: &RepositoryName,
-        tag: Option<&Tag>,
         manifest: &Descriptor,
         bytes: &[u8],
     ) -> Result<(), EndpointError> {
-        let what = || match tag {
-            Some(tag) => format!("failed to tag {repository}:{tag}"),
-            None => format!("failed to store manifest {} of {repository}", manifest.digest),
-        };
-        self.0.put_blob(bytes).map_err(|error| failed(what(), error))?;
-        match tag {
-            Some(tag) => self.0.tag(repository, tag, manifest),
-            None => self.0.add_manifest(repository, manifest),
+        let stored = self.0.put_blob(bytes).and_then(|_| self.0.add_manifest(repository, manifest));
+        stored.map_err(|error| {
+            failed(format!("failed to store manifest {} of {repository}", manifest.digest), error)
+        })
+    }
+
+    fn push_tag(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        manifest: &Descriptor,
+        bytes: &[u8],
+        condition: TagCondition,
+    ) -> Result<TagOutcome, EndpointError> {
+        let failed = |error| failed(format!("failed to tag {repository}:{tag}"), error);
+        if condition == TagCondition::New
+            && self.0.resolve(repository, tag).map_err(failed)?.is_some()
+        {
+            return Ok(TagOutcome::Existed);
         }
-        .map_err(|error| failed(what(), error))
+        let stored = self.0.put_blob(bytes).and_then(|_| self.0.tag(repository, tag, manifest));
+        stored.map_err(failed)?;
+        Ok(TagOutcome::Set)
     }
 
     fn tag(&self, repository: &RepositoryName, tag: &Tag) -> Result<Option<Digest>, EndpointError> {
@@ -106,6 +117,19 @@ impl ImageDestination for StoreImages<'_> {
         let found = found
             .map_err(|error| failed(format!("failed to look up {repository}:{tag}"), error))?;
         Ok(found.map(|descriptor| descriptor.digest))
+    }
+
+    fn manifest(
+        &self,
+        repository: &RepositoryName,
+        manifest: &Descriptor,
+    ) -> Result<Option<Vec<u8>>, EndpointError> {
+        match self.has_manifest(repository, manifest)? {
+            false => Ok(None),
+            true => self.0.read_blob(&manifest.digest).map(Some).map_err(|error| {
+                failed(format!("failed to read {} of {repository}", manifest.digest), error)
+            }),
+        }
     }
 
     fn has_manifest(

@@ -322,7 +322,7 @@ fn as_oci(mut layer: Descriptor) -> Descriptor {
 }
 
 /// Reads an image configuration of at most 8 MiB and verifies its digest.
-fn read_config(
+pub(crate) fn read_config(
     source: &dyn anyarch_oci::ImageSource,
     reference: &Reference,
     descriptor: &anyarch_oci::Descriptor,

@@ -136,7 +136,10 @@ impl Session<'_> {
                     if first {
                         now.failure = Some(error);
                     }
-                    self.cancel.cancel();
+                    // What is not built ends this look-up, and nothing else.
+                    if !self.look_up {
+                        self.cancel.cancel();
+                    }
                 }
             }
             changed.notify_all();
@@ -223,6 +226,9 @@ impl Session<'_> {
         let find = || if verify { Ok(None) } else { cache::find(store, &key) };
         if let Some(known) = find()? {
             return Ok((known, true));
+        }
+        if self.look_up {
+            return Err(BuildError::new(ErrorKind::NotBuilt, "the step has not run yet"));
         }
         // Another process may be at the same step: wait for it, then look again.
         let _lock = self.lock(&format!("step-{}", key.hex()))?;
@@ -315,7 +321,8 @@ impl Session<'_> {
         for layer in &image.layers {
             self.check_cancelled()?;
             let descriptor = &layer.descriptor;
-            if self.store().blob_size(&descriptor.digest) != Some(descriptor.size) {
+            let here = self.store().blob_size(&descriptor.digest) == Some(descriptor.size);
+            if !here && !self.look_up {
                 if known {
                     (self.on)(Event::Started { step });
                 }

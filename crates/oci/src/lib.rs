@@ -25,8 +25,8 @@ pub use config::{ContainerConfig, Empty, Healthcheck, History, ImageConfig, Root
 pub use descriptor::Descriptor;
 pub use digest::{Algorithm, Digest, DigestError, Hasher};
 pub use endpoint::{
-    BlobPush, EndpointError, ImageDestination, ImageSource, NoMemory, OpenBlob, PushedBlob, TagCondition,
-    TagOutcome, UploadMemory,
+    BlobPush, EndpointError, ImageDestination, ImageSource, NoMemory, OpenBlob, PushedBlob,
+    TagCondition, TagOutcome, UploadMemory,
 };
 pub use layer_id::{ChainId, DiffId};
 pub use manifest::{ImageIndex, ImageManifest, Manifest, ManifestError};
