@@ -1,6 +1,7 @@
 //! The client: settings applied once, requests carried out and repeated where that helps.
 
 use std::error::Error;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,13 +32,17 @@ pub(crate) struct Inner {
     pub(crate) config: Config,
     pub(crate) handle: Handle,
     client: reqwest::Client,
-    /// Taken out only when the last clone goes.
-    runtime: Option<Runtime>,
+    /// Shared with the clients made from this one.
+    runtime: Arc<Threads>,
 }
 
-impl Drop for Inner {
+/// The threads behind blocking calls.
+#[derive(Debug)]
+struct Threads(Option<Runtime>);
+
+impl Drop for Threads {
     fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
+        if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();
         }
     }
@@ -53,6 +58,19 @@ impl Client {
             .enable_all()
             .build()
             .map_err(|error| setup(Box::new(error)))?;
+        let handle = runtime.handle().clone();
+        Client::over(config, handle, Arc::new(Threads(Some(runtime))))
+    }
+
+    /// The same client that believes these PEM bundles besides, for servers whose authority only
+    /// they know.
+    pub fn with_extra_trust(&self, bundles: &[PathBuf]) -> Result<Client, HttpError> {
+        let mut config = self.inner.config.clone();
+        config.trust.extra.extend_from_slice(bundles);
+        Client::over(config, self.inner.handle.clone(), Arc::clone(&self.inner.runtime))
+    }
+
+    fn over(config: Config, handle: Handle, runtime: Arc<Threads>) -> Result<Client, HttpError> {
         let mut builder = reqwest::Client::builder()
             .tls_backend_preconfigured(tls_config(&config.trust)?)
             .user_agent(&config.user_agent)
@@ -65,9 +83,10 @@ impl Client {
         for proxy in proxies(&config.proxies)? {
             builder = builder.proxy(proxy);
         }
-        let client = builder.build().map_err(|error| setup(Box::new(error)))?;
-        let handle = runtime.handle().clone();
-        Ok(Client { inner: Arc::new(Inner { config, handle, client, runtime: Some(runtime) }) })
+        let client = builder
+            .build()
+            .map_err(|error| HttpError::Setup { source: Box::new(error) })?;
+        Ok(Client { inner: Arc::new(Inner { config, handle, client, runtime }) })
     }
 
     /// The policy for repeating exchanges, for callers that repeat longer ones themselves.

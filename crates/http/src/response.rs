@@ -49,6 +49,11 @@ impl Response {
         crate::retry::retry_after(self.header("retry-after")?, SystemTime::now())
     }
 
+    /// When the content was last changed (`Last-Modified`), where the server says so.
+    pub fn last_modified(&self) -> Option<SystemTime> {
+        httpdate::parse_http_date(self.header("last-modified")?.trim()).ok()
+    }
+
     /// True for statuses 200 to 299.
     pub fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
@@ -129,7 +134,8 @@ impl fmt::Debug for Response {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Response")
             .field("status", &self.status)
-            .field("url", &self.url)
+            // Without the query, which may hold a signature.
+            .field("url", &self.body.url)
             .field("offset", &self.offset)
             .field("length", &self.length)
             .finish_non_exhaustive()

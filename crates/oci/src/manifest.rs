@@ -116,12 +116,34 @@ impl ImageIndex {
         }
     }
 
-    /// The first entry that runs on `wanted`; entries without a platform match nothing.
+    /// The entry that suits `wanted` best, and the first of those that suit it equally (see
+    /// [`Platform::fit`]). An index whose only image names no platform is for whatever that image
+    /// is for; attestations are no images.
     pub fn select(&self, wanted: &Platform) -> Option<&Descriptor> {
-        self.manifests
-            .iter()
-            .find(|entry| entry.platform.as_ref().is_some_and(|have| have.satisfies(wanted)))
+        let fit = |entry: &&Descriptor| entry.platform.as_ref()?.fit(wanted);
+        let best = self.manifests.iter().filter_map(|entry| Some((fit(&entry)?, entry)));
+        if let Some((_, entry)) = best.min_by_key(|(fit, _)| *fit) {
+            return Some(entry);
+        }
+        let mut images = self.manifests.iter().filter(|entry| is_image(entry));
+        match (images.next(), images.next()) {
+            (Some(only), None) if only.platform.is_none() => Some(only),
+            _ => None,
+        }
     }
+
+    /// The platforms of the images, as the index lists them.
+    pub fn platforms(&self) -> impl Iterator<Item = &Platform> {
+        self.manifests.iter().filter(|entry| is_image(entry)).flat_map(|entry| &entry.platform)
+    }
+}
+
+/// Whether an entry is an image or index, rather than an attestation or another artifact.
+fn is_image(entry: &Descriptor) -> bool {
+    let known = entry.platform.as_ref().is_none_or(|platform| platform.os != "unknown");
+    let listed =
+        media_type::is_manifest(&entry.media_type) || media_type::is_index(&entry.media_type);
+    known && listed && entry.artifact_type.is_none()
 }
 
 impl Manifest {
@@ -193,6 +215,34 @@ mod tests {
         let wanted = "linux/amd64".parse().unwrap();
         assert_eq!(index.select(&wanted).unwrap().digest, Digest::sha256(b"linux/amd64#cpu"));
         assert!(index.select(&"linux/s390x".parse().unwrap()).is_none());
+    }
+
+    #[test]
+    fn best_variant_goes_before_the_first() {
+        let index = ImageIndex::new(vec![
+            entry("linux/arm/v5"),
+            entry("linux/arm/v6"),
+            entry("unknown/unknown"),
+        ]);
+        let select = |text: &str| index.select(&text.parse().unwrap()).map(|e| e.digest.clone());
+        assert_eq!(select("linux/arm/v7"), Some(Digest::sha256(b"linux/arm/v6")));
+        assert_eq!(select("linux/arm/v5"), Some(Digest::sha256(b"linux/arm/v5")));
+        assert_eq!(select("linux/amd64"), None);
+        let listed: Vec<_> = index.platforms().map(Platform::to_string).collect();
+        assert_eq!(listed, ["linux/arm/v5", "linux/arm/v6"]);
+    }
+
+    #[test]
+    fn only_image_may_name_no_platform() {
+        let mut bare = entry("linux/amd64");
+        bare.platform = None;
+        let attested = ImageIndex::new(vec![bare.clone(), entry("unknown/unknown")]);
+        let wanted = "linux/arm64".parse().unwrap();
+        assert_eq!(attested.select(&wanted), Some(&bare));
+        let two = ImageIndex::new(vec![bare.clone(), bare.clone()]);
+        assert_eq!(two.select(&wanted), None);
+        let beside = ImageIndex::new(vec![bare, entry("linux/arm64")]);
+        assert_eq!(beside.select(&wanted).unwrap().digest, Digest::sha256(b"linux/arm64"));
     }
 
     #[test]

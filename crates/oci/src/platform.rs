@@ -80,14 +80,45 @@ impl Platform {
         format!("{}{}", self.architecture, self.variant.as_deref().unwrap_or(""))
     }
 
-    /// Whether content for `self` runs where `wanted` is asked for, as containerd decides for one
-    /// platform: equal after normalisation (`arm64` is `arm64/v8`, `arm` is `arm/v7`).
+    /// Whether content for `self` runs where `wanted` is asked for; see [`Platform::fit`].
     pub fn satisfies(&self, wanted: &Platform) -> bool {
+        self.fit(wanted).is_some()
+    }
+
+    /// How well content for `self` suits a machine that is `wanted`: 0 where it is made for it,
+    /// more the older the variant is; `None` where it does not run there.
+    ///
+    /// As containerd decides for one platform, after normalisation (`arm64` is `arm64/v8`, `arm` is
+    /// `arm/v7`): `arm/v7` runs `v6` and `v5` too, `amd64/v3` runs `v2` and plain `amd64`, and
+    /// `arm64/v9` runs `v8`. Another architecture is never taken instead, although some machines
+    /// could (386 on amd64): images of a family are for the platform that was asked for.
+    pub fn fit(&self, wanted: &Platform) -> Option<usize> {
         let (have, want) = (self.normalized(), wanted.normalized());
-        have.os == want.os
-            && have.architecture == want.architecture
-            && have.variant == want.variant
-            && (want.os_version.is_none() || have.os_version == want.os_version)
+        if have.os != want.os
+            || have.architecture != want.architecture
+            || (want.os_version.is_some() && have.os_version != want.os_version)
+        {
+            return None;
+        }
+        if have.variant == want.variant {
+            return Some(0);
+        }
+        let least = match want.architecture.as_str() {
+            "amd64" => 1,
+            "arm" => 5,
+            "arm64" => 8,
+            _ => return None,
+        };
+        let (have, want) = (have.level(least)?, want.level(least)?);
+        if have < least || have > want { None } else { usize::try_from(want - have).ok() }
+    }
+
+    /// The number in a variant such as `v7`; `without` where there is no variant.
+    fn level(&self, without: u32) -> Option<u32> {
+        match &self.variant {
+            None => Some(without),
+            Some(variant) => variant.strip_prefix('v')?.parse().ok(),
+        }
     }
 
     /// Aliases replaced by the names of the image-spec, default variants removed or filled in.
@@ -171,6 +202,37 @@ mod tests {
         }
         assert!("arm64".parse::<Platform>().is_err());
         assert!("linux//v8".parse::<Platform>().is_err());
+    }
+
+    #[test]
+    fn older_variants_run_on_newer_machines() {
+        let fit = |have: &str, wanted: &str| {
+            have.parse::<Platform>().unwrap().fit(&wanted.parse().unwrap())
+        };
+        for (have, wanted, expected) in [
+            ("linux/arm64/v8", "linux/arm64", Some(0)),
+            ("linux/arm64", "linux/arm64/v9", Some(1)),
+            ("linux/arm64/v9", "linux/arm64", None),
+            ("linux/arm/v7", "linux/arm", Some(0)),
+            ("linux/arm/v6", "linux/arm/v7", Some(1)),
+            ("linux/arm/v5", "linux/arm/v7", Some(2)),
+            ("linux/arm/v7", "linux/arm/v6", None),
+            ("linux/amd64", "linux/amd64/v3", Some(2)),
+            ("linux/amd64/v2", "linux/amd64/v3", Some(1)),
+            ("linux/amd64/v2", "linux/amd64", None),
+            ("linux/386", "linux/amd64", None),
+            ("linux/arm/v7", "linux/arm64", None),
+            ("unknown/unknown", "linux/amd64", None),
+            ("linux/riscv64/rva23", "linux/riscv64", None),
+        ] {
+            assert_eq!(fit(have, wanted), expected, "{have} on {wanted}");
+        }
+        let windows = Platform {
+            os_version: Some("10.0.17763.1".to_owned()),
+            ..Platform::new("windows", "amd64")
+        };
+        assert_eq!(windows.fit(&Platform::new("windows", "amd64")), Some(0));
+        assert_eq!(Platform::new("windows", "amd64").fit(&windows), None);
     }
 
     #[test]

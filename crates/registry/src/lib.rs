@@ -12,6 +12,6 @@ mod client;
 pub mod server;
 
 pub use client::{
-    Anonymous, Authenticator, Credentials, ErrorInfo, Failure, PulledBlob, RegistryClient,
-    RegistryDestination, RegistryError, Repository,
+    Anonymous, Authenticator, Credentials, CredentialsError, ErrorInfo, Failure, PulledBlob,
+    RegistryClient, RegistryDestination, RegistryError, RegistrySettings, Repository, TagDetails,
 };

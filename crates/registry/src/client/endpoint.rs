@@ -4,8 +4,8 @@ use std::io::Read;
 use std::sync::Arc;
 
 use anyarch_oci::{
-    Descriptor, Digest, EndpointError, ImageDestination, ImageSource, OpenBlob, PushedBlob,
-    Reference, RepositoryName, Tag,
+    BlobPush, Descriptor, Digest, EndpointError, ImageDestination, ImageSource, PushedBlob,
+    Reference, RepositoryName, Tag, TagCondition, TagOutcome,
 };
 
 use super::exchange::RegistryClient;
@@ -38,53 +38,59 @@ impl RegistryDestination {
         RegistryDestination { client, registry: registry.into() }
     }
 
+    /// As for references: a single word at Docker's registry is in `library/`.
     fn repository(&self, name: &RepositoryName) -> Repository {
-        Repository::new(self.registry.clone(), name.clone())
-    }
-
-    fn reference(
-        &self,
-        name: &RepositoryName,
-        tag: Option<&Tag>,
-        digest: Option<&Digest>,
-    ) -> Reference {
-        Reference {
-            registry: Some(self.registry.clone()),
-            repository: name.clone(),
-            tag: tag.cloned(),
-            digest: digest.cloned(),
-        }
+        Repository::of(&Repository::new(self.registry.clone(), name.clone()).reference(None, None))
     }
 }
 
 impl ImageDestination for RegistryDestination {
-    fn push_blob(
+    fn push_blob(&self, push: &BlobPush<'_>) -> Result<PushedBlob, EndpointError> {
+        Ok(self.client.push_blob(&self.registry, push)?)
+    }
+
+    fn has_blob(
         &self,
         repository: &RepositoryName,
         blob: &Descriptor,
-        mount_from: Option<&RepositoryName>,
-        open: OpenBlob<'_>,
-        progress: &(dyn Fn(u64) + Sync),
-    ) -> Result<PushedBlob, EndpointError> {
-        let repository = self.repository(repository);
-        Ok(self.client.push_blob(&repository, blob, open, mount_from, progress)?)
+    ) -> Result<bool, EndpointError> {
+        Ok(self.client.has_blob(&self.repository(repository), blob)?)
     }
 
     fn push_manifest(
         &self,
         repository: &RepositoryName,
-        tag: Option<&Tag>,
         manifest: &Descriptor,
         bytes: &[u8],
     ) -> Result<(), EndpointError> {
         let repository = self.repository(repository);
-        self.client.push_manifest(&repository, tag, &manifest.media_type, bytes)?;
+        self.client.push_manifest(&repository, None, &manifest.media_type, bytes)?;
         Ok(())
     }
 
+    fn push_tag(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        manifest: &Descriptor,
+        bytes: &[u8],
+        condition: TagCondition,
+    ) -> Result<TagOutcome, EndpointError> {
+        let repository = self.repository(repository);
+        Ok(self.client.push_tag(&repository, tag, manifest, bytes, condition)?)
+    }
+
     fn tag(&self, repository: &RepositoryName, tag: &Tag) -> Result<Option<Digest>, EndpointError> {
-        let found = self.client.resolve(&self.reference(repository, Some(tag), None))?;
-        Ok(found.map(|descriptor| descriptor.digest))
+        let reference = self.repository(repository).reference(Some(tag), None);
+        Ok(self.client.resolve(&reference)?.map(|descriptor| descriptor.digest))
+    }
+
+    fn manifest(
+        &self,
+        repository: &RepositoryName,
+        manifest: &Descriptor,
+    ) -> Result<Option<Vec<u8>>, EndpointError> {
+        Ok(self.client.stored_manifest(&self.repository(repository), manifest)?)
     }
 
     fn has_manifest(
@@ -92,7 +98,7 @@ impl ImageDestination for RegistryDestination {
         repository: &RepositoryName,
         manifest: &Descriptor,
     ) -> Result<bool, EndpointError> {
-        let reference = self.reference(repository, None, Some(&manifest.digest));
+        let reference = self.repository(repository).reference(None, Some(&manifest.digest));
         Ok(self.client.resolve(&reference)?.is_some())
     }
 }

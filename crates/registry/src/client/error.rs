@@ -1,6 +1,5 @@
 //! What can go wrong with a registry: the operation, and beneath it what failed.
 
-use std::error::Error;
 use std::io;
 use std::time::Duration;
 
@@ -8,6 +7,8 @@ use anyarch_http::HttpError;
 use anyarch_oci::{Digest, EndpointError, ManifestError};
 use serde::Deserialize;
 use thiserror::Error;
+
+use super::auth::CredentialsError;
 
 /// An operation on a registry that failed.
 #[derive(Debug, Error)]
@@ -55,7 +56,7 @@ pub enum Failure {
         /// The registry.
         registry: String,
         /// Why not.
-        source: Box<dyn Error + Send + Sync>,
+        source: CredentialsError,
     },
     /// The registry wants an authentication that we do not know.
     #[error("registry {registry} demands an unknown kind of authentication: `{challenge}`")]
@@ -142,18 +143,35 @@ impl Failure {
         RegistryError { operation: operation.into(), source: self }
     }
 
-    /// True where an upload that is begun anew may succeed: nothing was decided, or the registry
-    /// lost the upload session.
-    pub(crate) fn may_restart(&self) -> bool {
+    /// The status of an answer that was not the wanted one.
+    pub(crate) fn status(&self) -> Option<u16> {
+        match self {
+            Failure::Answer { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// True where the registry said this code.
+    pub(crate) fn says(&self, code: &str) -> bool {
+        match self {
+            Failure::Answer { errors, .. } => errors.iter().any(|error| error.code == code),
+            _ => false,
+        }
+    }
+
+    /// True where nothing was decided, so that trying again may help.
+    pub(crate) fn is_transient(&self) -> bool {
         match self {
             Failure::Http(error) => error.is_transient(),
-            Failure::Answer { status, errors, .. } => {
-                matches!(status, 408 | 429 | 500 | 502 | 503 | 504)
-                    || errors.iter().any(|error| {
-                        matches!(error.code.as_str(), "BLOB_UPLOAD_UNKNOWN" | "BLOB_UPLOAD_INVALID")
-                    })
-            }
-            _ => false,
+            _ => matches!(self.status(), Some(408 | 429 | 500 | 502 | 503 | 504)),
+        }
+    }
+
+    /// How long the registry asks to wait.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Failure::Answer { retry_after, .. } => *retry_after,
+            _ => None,
         }
     }
 }
@@ -178,6 +196,12 @@ impl RegistryError {
             Failure::Answer { status: 429, .. } => {
                 Some("the registry limits how often it may be asked; log in or wait".to_owned())
             }
+            Failure::Manifest(ManifestError::Schema(1)) => Some(
+                "the image was pushed by a Docker older than 1.10; pull it with a newer one and \
+                 push it again"
+                    .to_owned(),
+            ),
+            Failure::Credentials { source, .. } => source.hint.clone(),
             Failure::NoPlatform { have, .. } if !have.is_empty() => {
                 Some("ask for one of the listed platforms".to_owned())
             }

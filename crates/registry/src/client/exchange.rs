@@ -1,15 +1,18 @@
 //! One exchange with a registry: authorised where it demands so, with its errors read.
 
+use std::collections::HashMap;
 use std::io::Read;
 
-use anyarch_http::{Client, Method, Request, Response};
+use anyarch_http::{Client, HttpError, Method, Request, Response};
 use serde::Deserialize;
 use url::Url;
 
 use super::auth::{Authenticator, Credentials};
 use super::challenge::Challenge;
 use super::error::{ErrorInfo, Failure, RegistryError};
-use super::host::base_url;
+use super::host::{RegistrySettings, base_url, canonical};
+use super::mirror::Unreachable;
+use super::quirks::Quirks;
 use super::token::{Scopes, Tokens};
 
 /// Longest error answer that is read.
@@ -17,10 +20,14 @@ const MAX_ERROR: u64 = 64 * 1024;
 
 /// A client for any number of registries. Blocking; share it between threads by reference.
 pub struct RegistryClient {
-    pub(super) http: Client,
+    http: Client,
     auth: Box<dyn Authenticator>,
-    insecure: Vec<String>,
+    settings: HashMap<String, RegistrySettings>,
+    /// Clients for registries with an authority of their own.
+    trusting: HashMap<String, Client>,
     tokens: Tokens,
+    pub(super) quirks: Quirks,
+    pub(super) unreachable: Unreachable,
 }
 
 #[derive(Deserialize)]
@@ -35,16 +42,39 @@ impl RegistryClient {
         RegistryClient {
             http,
             auth: Box::new(auth),
-            insecure: Vec::new(),
+            settings: HashMap::new(),
+            trusting: HashMap::new(),
             tokens: Tokens::default(),
+            quirks: Quirks::default(),
+            unreachable: Unreachable::default(),
         }
     }
 
-    /// The same, speaking plain http to these registries (`host:port`). Loopback registries are
-    /// always spoken to without TLS.
-    pub fn with_insecure(mut self, registries: impl IntoIterator<Item = String>) -> RegistryClient {
-        self.insecure.extend(registries);
-        self
+    /// The same with settings for registries, named as in references. Fails where a file with
+    /// certificates is unusable.
+    pub fn with_settings(
+        mut self,
+        settings: impl IntoIterator<Item = (String, RegistrySettings)>,
+    ) -> Result<RegistryClient, HttpError> {
+        for (registry, settings) in settings {
+            let registry = canonical(&registry).to_owned();
+            if !settings.ca.is_empty() {
+                let client = self.http.with_extra_trust(&settings.ca)?;
+                self.trusting.insert(registry.clone(), client);
+            }
+            self.settings.insert(registry, settings);
+        }
+        Ok(self)
+    }
+
+    /// The client that reaches a registry.
+    pub(super) fn http(&self, registry: &str) -> &Client {
+        self.trusting.get(canonical(registry)).unwrap_or(&self.http)
+    }
+
+    /// What pulls from a registry try first.
+    pub(super) fn mirrors(&self, registry: &str) -> &[String] {
+        self.settings.get(canonical(registry)).map_or(&[], |settings| &settings.mirrors)
     }
 
     /// Whether a registry is there, speaks the distribution API and accepts who we are.
@@ -62,13 +92,22 @@ impl RegistryClient {
 
     /// The URL of a path of a registry.
     pub(super) fn url(&self, registry: &str, path: &str) -> Result<Url, Failure> {
-        let base = base_url(registry, &self.insecure);
+        let registry = canonical(registry);
+        let base = match self.settings.get(registry) {
+            Some(settings) => base_url(registry, settings),
+            None => base_url(registry, &RegistrySettings::default()),
+        };
         Url::parse(&format!("{base}{path}"))
             .map_err(|error| Failure::Protocol(format!("`{registry}` is not a host: {error}")))
     }
 
+    /// True where a URL leads to the registry itself, which alone is shown credentials.
+    pub(super) fn is_own(&self, registry: &str, url: &Url) -> Result<bool, Failure> {
+        Ok(self.url(registry, "/")?.origin() == url.origin())
+    }
+
     /// Sends one request, and once more with fresh credentials where the first was not authorised.
-    /// Any other answer is the caller's. Credentials go to the registry's own origin only.
+    /// Any other answer is the caller's.
     pub(super) fn exchange<'a>(
         &self,
         registry: &str,
@@ -77,42 +116,70 @@ impl RegistryClient {
         url: &Url,
         fill: impl Fn(Request<'a>) -> Request<'a>,
     ) -> Result<Response, Failure> {
-        let request = || fill(Request::new(method, url.as_str()));
-        if self.url(registry, "/")?.origin() != url.origin() {
-            return Ok(self.http.send(&request())?);
-        }
-        let authorise = || self.tokens.authorization(&self.http, &*self.auth, registry, scopes);
-        let with = |header: Option<String>| match header {
-            Some(header) => request().header("authorization", header),
-            None => request(),
-        };
-        let first = self.http.send(&with(authorise()?))?;
-        if first.status != 401 {
+        let first = self.exchange_once(registry, scopes, method, url, &fill)?;
+        if first.status != 401 || !self.is_own(registry, url)? {
             return Ok(first);
         }
+        drop(first);
+        let second = self.exchange_once(registry, scopes, method, url, &fill)?;
+        if second.status == 401 {
+            return Err(self.unauthorized(registry, scopes, second));
+        }
+        Ok(second)
+    }
+
+    /// Sends one request. Where the registry itself answers 401, the next one has fresh
+    /// credentials; where there are none, that is the failure.
+    pub(super) fn exchange_once<'a>(
+        &self,
+        registry: &str,
+        scopes: &Scopes,
+        method: Method,
+        url: &Url,
+        fill: impl Fn(Request<'a>) -> Request<'a>,
+    ) -> Result<Response, Failure> {
+        let registry = canonical(registry);
+        let http = self.http(registry);
+        let mut request = fill(Request::new(method, url.as_str()));
+        if !self.is_own(registry, url)? {
+            return Ok(http.send(&request)?);
+        }
+        let authorise = || self.tokens.authorization(http, &*self.auth, registry, scopes);
+        let shown = authorise()?;
+        if let Some(header) = &shown {
+            request = request.header("authorization", header);
+        }
+        let response = http.send(&request)?;
+        if response.status != 401 {
+            return Ok(response);
+        }
         let demands = || {
-            let demands = first.headers.iter().filter(|(name, _)| name == "www-authenticate");
+            let demands = response.headers.iter().filter(|(name, _)| name == "www-authenticate");
             demands.map(|(_, value)| value.as_str())
         };
         let Some(challenge) = Challenge::parse(demands()) else {
             let challenge = demands().collect::<Vec<_>>().join(", ");
             return Err(match challenge.is_empty() {
-                true => self.unauthorized(registry, first),
+                true => self.unauthorized(registry, scopes, response),
                 false => Failure::Challenge { registry: registry.to_owned(), challenge },
             });
         };
-        self.tokens.demanded(registry, scopes, challenge);
-        let Some(header) = authorise()? else { return Err(self.unauthorized(registry, first)) };
-        drop(first);
-        let second = self.http.send(&with(Some(header)))?;
-        if second.status == 401 {
-            return Err(self.unauthorized(registry, second));
+        self.tokens.demanded(registry, scopes, challenge, shown.as_deref());
+        if authorise()?.is_none() {
+            return Err(self.unauthorized(registry, scopes, response));
         }
-        Ok(second)
+        Ok(response)
     }
 
-    fn unauthorized(&self, registry: &str, response: Response) -> Failure {
-        let anonymous = matches!(self.auth.credentials(registry), Ok(Credentials::Anonymous));
+    pub(super) fn unauthorized(
+        &self,
+        registry: &str,
+        scopes: &Scopes,
+        response: Response,
+    ) -> Failure {
+        let registry = canonical(registry);
+        let found = self.tokens.credentials(&*self.auth, registry, scopes);
+        let anonymous = matches!(found, Ok(Credentials::Anonymous));
         let errors = read_errors(response);
         Failure::Unauthorized { registry: registry.to_owned(), anonymous, errors }
     }

@@ -28,7 +28,7 @@ impl Read for PulledBlob {
 }
 
 impl RegistryClient {
-    /// Whether a repository has a blob, and how long it is there.
+    /// Whether a repository has a blob, of whatever length.
     pub fn blob_exists(
         &self,
         repository: &Repository,
@@ -38,6 +38,24 @@ impl RegistryClient {
         let exists = self.head_blob(repository, digest, &scopes);
         let exists = exists.map(|length| length.is_some());
         exists.map_err(|failure| failure.during(format!("look for {digest} in {repository}")))
+    }
+
+    /// Whether a repository has a blob. One of another length than the descriptor's is an error.
+    pub fn has_blob(
+        &self,
+        repository: &Repository,
+        blob: &Descriptor,
+    ) -> Result<bool, RegistryError> {
+        let scopes = Scopes::of(&repository.name, "pull");
+        match self.head_blob(repository, &blob.digest, &scopes) {
+            Ok(None) => Ok(false),
+            Ok(Some(Some(actual))) if actual != blob.size => {
+                Err(Failure::Size { expected: blob.size, actual })
+            }
+            Ok(Some(_)) => Ok(true),
+            Err(failure) => Err(failure),
+        }
+        .map_err(|failure| failure.during(format!("look for {} in {repository}", blob.digest)))
     }
 
     /// `Some` where the blob is there, with its announced length.
@@ -65,12 +83,12 @@ impl RegistryClient {
         blob: &Descriptor,
         offset: u64,
     ) -> Result<PulledBlob, RegistryError> {
-        self.open_blob(repository, blob, offset).map_err(|failure| {
+        self.open_blob_anywhere(repository, blob, offset).map_err(|failure| {
             failure.during(format!("pull blob {} from {repository}", blob.digest))
         })
     }
 
-    fn open_blob(
+    pub(super) fn open_blob(
         &self,
         repository: &Repository,
         blob: &Descriptor,
@@ -122,16 +140,17 @@ impl RegistryClient {
         progress: &dyn Fn(u64),
     ) -> Result<(), RegistryError> {
         let fetch = || {
+            let http = self.http(&repository.registry);
             let mut hasher = blob.digest.hasher();
             let (mut done, mut failed, mut attempt) = (0, None::<Failure>, 1);
             loop {
                 if let Some(failure) = failed.take()
-                    && !self.http.pause(attempt - 1, &failure, None, &blob.digest.to_string())
+                    && !http.pause(attempt - 1, &failure, None, &blob.digest.to_string())
                 {
                     return Err(failure);
                 }
                 let before = done;
-                let mut content = self.open_blob(repository, blob, done)?;
+                let mut content = self.open_blob_anywhere(repository, blob, done)?;
                 let mut buffer = vec![0; CHUNK];
                 loop {
                     let count = match content.read(&mut buffer) {

@@ -21,10 +21,17 @@ use super::host::is_loopback;
 const MAX_ANSWER: u64 = 1 << 20;
 /// What a token is good for when the service does not say (token specification: 60 seconds).
 const DEFAULT_LIFE: u64 = 60;
+/// The name beside an identity token where a token service wants a name and password, as Docker's
+/// helper programs write it.
+const IDENTITY: &str = "<token>";
 
-/// What requests need to be allowed, in the token specification's words.
+/// What requests need to be allowed, in the token specification's words, and the repository whose
+/// credentials allow it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Scopes(BTreeSet<String>);
+pub(crate) struct Scopes {
+    repository: Option<RepositoryName>,
+    words: BTreeSet<String>,
+}
 
 impl Scopes {
     pub(crate) fn none() -> Scopes {
@@ -32,19 +39,23 @@ impl Scopes {
     }
 
     pub(crate) fn of(repository: &RepositoryName, actions: &str) -> Scopes {
-        Scopes::default().and(repository, actions)
+        let scopes = Scopes { repository: Some(repository.clone()), words: BTreeSet::new() };
+        scopes.and(repository, actions)
     }
 
     pub(crate) fn and(mut self, repository: &RepositoryName, actions: &str) -> Scopes {
-        self.0.insert(format!("repository:{repository}:{actions}"));
+        self.words.insert(format!("repository:{repository}:{actions}"));
         self
     }
 }
 
+/// Asks for access to registries, and keeps what was learned about it.
 #[derive(Default)]
 pub(crate) struct Tokens {
     challenges: Mutex<HashMap<String, Challenge>>,
     tokens: Mutex<HashMap<(String, Scopes), Token>>,
+    /// Finding some may take a helper program, so they are looked for once, until refused.
+    credentials: Mutex<HashMap<(String, Option<RepositoryName>), Credentials>>,
 }
 
 struct Token {
@@ -63,15 +74,32 @@ struct TokenAnswer {
 }
 
 /// A panic elsewhere cannot leave these maps half changed.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Tokens {
-    /// Remembers what a registry demanded, and forgets the token it did not take.
-    pub(crate) fn demanded(&self, registry: &str, scopes: &Scopes, challenge: Challenge) {
-        lock(&self.tokens).remove(&(registry.to_owned(), scopes.clone()));
+    /// Remembers what a registry demanded instead of taking `refused`, and forgets that and where
+    /// it came from. What another thread has got in the meantime stays.
+    pub(crate) fn demanded(
+        &self,
+        registry: &str,
+        scopes: &Scopes,
+        challenge: Challenge,
+        refused: Option<&str>,
+    ) {
         lock(&self.challenges).insert(registry.to_owned(), challenge);
+        let Some(refused) = refused else { return };
+        let key = (registry.to_owned(), scopes.clone());
+        let mut tokens = lock(&self.tokens);
+        match tokens.get(&key) {
+            Some(token) if refused == bearer(&token.value) => drop(tokens.remove(&key)),
+            Some(_) => {}
+            None => {
+                let key = (registry.to_owned(), scopes.repository.clone());
+                lock(&self.credentials).remove(&key);
+            }
+        }
     }
 
     /// The `Authorization` header for requests within `scopes`; `None` where nothing was demanded
@@ -90,29 +118,54 @@ impl Tokens {
         if let Some(token) = lock(&self.tokens).get(&key)
             && token.good_until > Instant::now()
         {
-            return Ok(Some(format!("Bearer {}", token.value)));
+            return Ok(Some(bearer(&token.value)));
         }
-        let credentials = auth
-            .credentials(registry)
-            .map_err(|source| Failure::Credentials { registry: registry.to_owned(), source })?;
+        let credentials = self.credentials(auth, registry, scopes)?;
         let (realm, service, scope) = match (challenge, &credentials) {
-            (_, Credentials::Bearer(token)) => return Ok(Some(format!("Bearer {token}"))),
+            (_, Credentials::Bearer(token)) => return Ok(Some(bearer(token))),
             (Challenge::Basic, Credentials::Basic { username, password }) => {
                 return Ok(Some(basic(username, password)));
             }
             (Challenge::Basic, _) => return Ok(None),
             (Challenge::Bearer { realm, service, scope }, _) => (realm, service, scope),
         };
-        let mut wanted = scopes.clone();
-        if wanted == Scopes::none() {
-            wanted.0.extend(scope);
+        let mut wanted = scopes.words.clone();
+        if wanted.is_empty() {
+            wanted.extend(scope);
         }
-        let request = token_request(registry, &realm, service.as_deref(), &wanted, &credentials)?;
-        let token = read_token(registry, &realm, &credentials, http.send(&request)?)?;
-        let header = format!("Bearer {}", token.value);
+        let service = TokenService { registry, realm: &realm, service: service.as_deref() };
+        let token = service.ask(http, &wanted, &credentials);
+        if matches!(token, Err(Failure::Unauthorized { .. })) {
+            // A helper program may have newer ones by the next time.
+            lock(&self.credentials).remove(&(registry.to_owned(), scopes.repository.clone()));
+        }
+        let token = token?;
+        let header = bearer(&token.value);
         lock(&self.tokens).insert(key, token);
         Ok(Some(header))
     }
+
+    /// The credentials for the repository of `scopes`, found once.
+    pub(crate) fn credentials(
+        &self,
+        auth: &dyn Authenticator,
+        registry: &str,
+        scopes: &Scopes,
+    ) -> Result<Credentials, Failure> {
+        let key = (registry.to_owned(), scopes.repository.clone());
+        if let Some(known) = lock(&self.credentials).get(&key) {
+            return Ok(known.clone());
+        }
+        let found = auth
+            .credentials(registry, scopes.repository.as_ref())
+            .map_err(|source| Failure::Credentials { registry: registry.to_owned(), source })?;
+        lock(&self.credentials).insert(key, found.clone());
+        Ok(found)
+    }
+}
+
+fn bearer(token: &str) -> String {
+    format!("Bearer {token}")
 }
 
 fn basic(username: &str, password: &str) -> String {
@@ -120,82 +173,125 @@ fn basic(username: &str, password: &str) -> String {
     format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair))
 }
 
-fn token_request(
-    registry: &str,
-    realm: &str,
-    service: Option<&str>,
-    scopes: &Scopes,
-    credentials: &Credentials,
-) -> Result<Request<'static>, Failure> {
-    let refused =
-        |reason: &str| Failure::Token { realm: realm.to_owned(), reason: reason.to_owned() };
-    let mut url = Url::parse(realm).map_err(|error| refused(&format!("not a URL: {error}")))?;
-    let host = url.host_str().unwrap_or_default();
-    if url.scheme() != "https" && !is_loopback(host) && !is_loopback(registry) {
-        return Err(refused("it is not asked over an unprotected connection"));
+/// Where a registry sends us for tokens.
+struct TokenService<'a> {
+    registry: &'a str,
+    realm: &'a str,
+    service: Option<&'a str>,
+}
+
+impl TokenService<'_> {
+    fn ask(
+        &self,
+        http: &Client,
+        scopes: &BTreeSet<String>,
+        credentials: &Credentials,
+    ) -> Result<Token, Failure> {
+        let url = self.url()?;
+        let Credentials::IdentityToken(token) = credentials else {
+            let pair = match credentials {
+                Credentials::Basic { username, password } => Some((&**username, &**password)),
+                _ => None,
+            };
+            let response = http.send(&self.by_password(url, scopes, pair))?;
+            return self.read(credentials, response);
+        };
+        let response = http.send(&self.by_refresh_token(url.clone(), scopes, token))?;
+        // Services that know no POST take the token for a password.
+        if !matches!(response.status, 404 | 405) {
+            return self.read(credentials, response);
+        }
+        let response = http.send(&self.by_password(url, scopes, Some((IDENTITY, token))))?;
+        self.read(credentials, response)
     }
-    if let Credentials::IdentityToken(token) = credentials {
+
+    fn url(&self) -> Result<Url, Failure> {
+        let mut url =
+            Url::parse(self.realm).map_err(|error| self.failed(format!("not a URL: {error}")))?;
+        let host = url.host_str().unwrap_or_default();
+        if url.scheme() != "https" && !is_loopback(host) && !is_loopback(self.registry) {
+            return Err(self.failed("it is not asked over an unprotected connection"));
+        }
+        url.set_fragment(None);
+        Ok(url)
+    }
+
+    /// GET, with name and password where we have some.
+    fn by_password(
+        &self,
+        mut url: Url,
+        scopes: &BTreeSet<String>,
+        pair: Option<(&str, &str)>,
+    ) -> Request<'static> {
+        if let Some(service) = self.service {
+            url.query_pairs_mut().append_pair("service", service);
+        }
+        for scope in scopes {
+            url.query_pairs_mut().append_pair("scope", scope);
+        }
+        let request = Request::new(Method::Get, url);
+        match pair {
+            Some((username, password)) => {
+                request.header("authorization", basic(username, password))
+            }
+            None => request,
+        }
+    }
+
+    /// POST as OAuth2 has it (distribution, "OAuth2 token authentication").
+    fn by_refresh_token(
+        &self,
+        url: Url,
+        scopes: &BTreeSet<String>,
+        token: &str,
+    ) -> Request<'static> {
         let mut form = url::form_urlencoded::Serializer::new(String::new());
         form.append_pair("grant_type", "refresh_token")
             .append_pair("refresh_token", token)
             .append_pair("client_id", "anyarch");
-        if let Some(service) = service {
+        if let Some(service) = self.service {
             form.append_pair("service", service);
         }
-        let scopes: Vec<&str> = scopes.0.iter().map(String::as_str).collect();
+        let scopes: Vec<&str> = scopes.iter().map(String::as_str).collect();
         form.append_pair("scope", &scopes.join(" "));
-        return Ok(Request::new(Method::Post, url)
+        Request::new(Method::Post, url)
             .header("content-type", "application/x-www-form-urlencoded")
-            .body(Body::Bytes(form.finish().into_bytes())));
+            .body(Body::Bytes(form.finish().into_bytes()))
     }
-    if let Some(service) = service {
-        url.query_pairs_mut().append_pair("service", service);
-    }
-    for scope in &scopes.0 {
-        url.query_pairs_mut().append_pair("scope", scope);
-    }
-    let request = Request::new(Method::Get, url);
-    Ok(match credentials {
-        Credentials::Basic { username, password } => {
-            request.header("authorization", basic(username, password))
-        }
-        _ => request,
-    })
-}
 
-fn read_token(
-    registry: &str,
-    realm: &str,
-    credentials: &Credentials,
-    response: Response,
-) -> Result<Token, Failure> {
-    if matches!(response.status, 400 | 401 | 403) {
-        return Err(Failure::Unauthorized {
-            registry: registry.to_owned(),
-            anonymous: *credentials == Credentials::Anonymous,
-            errors: Vec::new(),
-        });
+    fn read(&self, credentials: &Credentials, response: Response) -> Result<Token, Failure> {
+        if matches!(response.status, 400 | 401 | 403) {
+            return Err(Failure::Unauthorized {
+                registry: self.registry.to_owned(),
+                anonymous: *credentials == Credentials::Anonymous,
+                errors: Vec::new(),
+            });
+        }
+        if !response.is_success() {
+            return Err(response.into_error().into());
+        }
+        let mut text = Vec::new();
+        response
+            .body
+            .take(MAX_ANSWER)
+            .read_to_end(&mut text)
+            .map_err(|error| self.failed(error.to_string()))?;
+        // The parser's words may quote the answer, and with it a secret.
+        let answer: TokenAnswer =
+            serde_json::from_slice(&text).map_err(|_| self.failed("its answer does not parse"))?;
+        let value = answer
+            .token
+            .or(answer.access_token)
+            .filter(|value| !value.is_empty())
+            .ok_or_else(|| self.failed("there is none in its answer"))?;
+        let life = answer.expires_in.unwrap_or(DEFAULT_LIFE);
+        // A token that ends while a request is on its way is of no use.
+        let life = Duration::from_secs(life.saturating_sub((life / 5).min(15)));
+        let now = Instant::now();
+        Ok(Token { value, good_until: now.checked_add(life).unwrap_or(now) })
     }
-    if !response.is_success() {
-        return Err(response.into_error().into());
+
+    fn failed(&self, reason: impl Into<String>) -> Failure {
+        Failure::Token { realm: self.realm.to_owned(), reason: reason.into() }
     }
-    let refused = |reason: String| Failure::Token { realm: realm.to_owned(), reason };
-    let mut text = Vec::new();
-    response
-        .body
-        .take(MAX_ANSWER)
-        .read_to_end(&mut text)
-        .map_err(|error| refused(error.to_string()))?;
-    let answer: TokenAnswer =
-        serde_json::from_slice(&text).map_err(|error| refused(error.to_string()))?;
-    let value = answer
-        .token
-        .or(answer.access_token)
-        .filter(|value| !value.is_empty())
-        .ok_or_else(|| refused("there is none in its answer".to_owned()))?;
-    let life = answer.expires_in.unwrap_or(DEFAULT_LIFE);
-    // A token that ends while a request is on its way is of no use.
-    let life = Duration::from_secs(life.saturating_sub((life / 5).min(15)));
-    let now = Instant::now();
-    Ok(Token { value, good_until: now.checked_add(life).unwrap_or(now) })
 }
