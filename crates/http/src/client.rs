@@ -83,9 +83,8 @@ impl Client {
         for proxy in proxies(&config.proxies)? {
             builder = builder.proxy(proxy);
         }
-        let client = builder
-            .build()
-            .map_err(|error| HttpError::Setup { source: Box::new(error) })?;
+        let client =
+            builder.build().map_err(|error| HttpError::Setup { source: Box::new(error) })?;
         Ok(Client { inner: Arc::new(Inner { config, handle, client, runtime }) })
     }
 

@@ -3,17 +3,18 @@
 
 mod common;
 
-use std::error::Error;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use anyarch_oci::PushedBlob;
-use anyarch_registry::{Credentials, Failure};
-use anyarch_testkit::{Fault, TestImage, TestRegistry, TokenService, random_bytes};
-use common::{amd64, blob, client, client_as, opener, tag};
+use anyarch_oci::{BlobPush, NoMemory, PushedBlob, RepositoryName};
+use anyarch_registry::{Credentials, CredentialsError, Failure};
+use anyarch_testkit::{Fault, TestImage, TestRegistry, TokenService, open_at, random_bytes};
+use common::{amd64, blob, chain, client, client_as, push, push_from, stored, tag};
 
 fn account(
     password: &'static str,
-) -> impl Fn(&str) -> Result<Credentials, Box<dyn Error + Send + Sync>> {
-    move |_registry| {
+) -> impl Fn(&str, Option<&RepositoryName>) -> Result<Credentials, CredentialsError> {
+    move |_registry, _repository| {
         Ok(Credentials::Basic { username: "me".to_owned(), password: password.to_owned() })
     }
 }
@@ -40,11 +41,9 @@ fn mount_asks_for_both_repositories() {
     let client = client_as(account("secret"));
     let (from, to) = (registry.repository("from"), registry.repository("to"));
     let bytes = random_bytes(1, 100);
-    client.push_blob(&from, &blob(&bytes), &opener(&bytes), None, &|_| {}).unwrap();
+    push(&client, &from, &bytes).unwrap();
     client.delete_blob(&to, &blob(&bytes).digest).unwrap();
-    let pushed =
-        client.push_blob(&to, &blob(&bytes), &opener(&bytes), Some(&from.name), &|_| {}).unwrap();
-    assert_eq!(pushed, PushedBlob::Mounted);
+    assert_eq!(push_from(&client, &to, &bytes, &[&from]).unwrap(), PushedBlob::Mounted);
     let both = ["repository:from:pull".to_owned(), "repository:to:pull,push".to_owned()];
     assert_eq!(service.issued().last().unwrap(), &both);
 }
@@ -81,14 +80,18 @@ fn wrong_or_no_credentials_are_refused_with_a_hint() {
 fn identity_token_is_exchanged() {
     let service = TokenService::new("me", "refresh");
     let registry = TestRegistry::start_guarded(&service);
-    let token =
-        |token: &'static str| move |_: &str| Ok(Credentials::IdentityToken(token.to_owned()));
+    let token = |token: &'static str| {
+        move |_: &str, _: Option<&RepositoryName>| Ok(Credentials::IdentityToken(token.to_owned()))
+    };
     let image = TestImage::random(1, 1, &amd64());
     let client = client_as(token("refresh"));
     image.push(&client, &registry.repository("app"), Some(&tag("v1"))).unwrap();
     assert_eq!(service.issued(), [["repository:app:pull,push"]]);
     let error = client_as(token("stale")).manifest(&registry.reference("app:v1")).unwrap_err();
     assert!(matches!(error.source, Failure::Unauthorized { .. }), "{error:?}");
+    // A service without POST takes the token for a password.
+    service.only_get();
+    client_as(token("refresh")).manifest(&registry.reference("app:v1")).unwrap();
 }
 
 #[test]
@@ -117,4 +120,89 @@ fn unknown_demand_is_named() {
     );
     let error = client().resolve(&registry.reference("app:v1")).unwrap_err();
     assert!(common::chain(&error).ends_with("unknown kind of authentication: `Negotiate abc`"));
+}
+
+#[test]
+fn mount_from_a_closed_repository_is_an_upload() {
+    let service = TokenService::new("me", "secret");
+    let registry = TestRegistry::start_guarded(&service);
+    let client = client_as(account("secret"));
+    let (from, to) = (registry.repository("from"), registry.repository("to"));
+    let bytes = random_bytes(2, 100);
+    service.close("from");
+    assert_eq!(push_from(&client, &to, &bytes, &[&from]).unwrap(), PushedBlob::Uploaded(100));
+}
+
+#[test]
+fn token_that_ends_in_the_middle_of_a_push_is_replaced() {
+    let service = TokenService::new("me", "secret");
+    let registry = TestRegistry::start_guarded(&service);
+    let client = client_as(account("secret"));
+    let repository = registry.repository("app");
+    let bytes = random_bytes(3, 3_000_000);
+    let blob = blob(&bytes);
+    // Between the session and the upload, and again between a break and going on.
+    let opened = AtomicUsize::new(0);
+    let push = BlobPush {
+        repository: &repository.name,
+        blob: &blob,
+        mount_from: &[],
+        open: &|offset| {
+            if matches!(opened.fetch_add(1, Ordering::Relaxed), 0 | 2) {
+                service.expire_all();
+            }
+            open_at(&bytes, offset)
+        },
+        progress: &|_| {},
+        memory: &NoMemory,
+    };
+    registry.fault(Fault::cut_off("PUT", "/uploads/", 1_000_000));
+    let pushed = client.push_blob(&repository.registry, &push);
+    assert!(matches!(pushed, Ok(PushedBlob::Uploaded(_))), "{pushed:?}");
+    assert_eq!(stored(&client, &repository, &bytes), bytes);
+}
+
+#[test]
+fn token_is_used_no_longer_than_it_lasts() {
+    let service = TokenService::new("me", "secret");
+    let registry = TestRegistry::start_guarded(&service);
+    let client = client_as(account("secret"));
+    service.set_life(0);
+    for _ in 0..2 {
+        client.resolve(&registry.reference("app:v1")).unwrap();
+    }
+    // Not even the first request is sent with a token that is spent.
+    assert_eq!(service.issued().len(), 3);
+}
+
+#[test]
+fn credentials_are_looked_for_once_until_refused() {
+    let registry = TestRegistry::start_with_password("me", "secret");
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&asked);
+    let client = client_as(move |_: &str, repository: Option<&RepositoryName>| {
+        assert_eq!(repository.unwrap().as_str(), "acme/app");
+        // The first ones are stale, as those of a helper program may be.
+        let password = if counter.fetch_add(1, Ordering::Relaxed) == 0 { "old" } else { "secret" };
+        Ok(Credentials::Basic { username: "me".to_owned(), password: password.to_owned() })
+    });
+    let reference = registry.reference("acme/app:v1");
+    let error = client.resolve(&reference).unwrap_err();
+    assert!(matches!(error.source, Failure::Unauthorized { .. }), "{error:?}");
+    for _ in 0..3 {
+        client.resolve(&reference).unwrap();
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), 2);
+}
+
+#[test]
+fn secrets_are_never_shown() {
+    let service = TokenService::new("me", "hunter2");
+    let registry = TestRegistry::start_guarded(&service);
+    registry.fault(Fault::answer("HEAD", "/manifests/", 500).times(100));
+    let client = client_as(account("hunter2"));
+    let error = client.resolve(&registry.reference("app:v1")).unwrap_err();
+    let credentials = account("hunter2")("r.example", None).unwrap();
+    let shown = format!("{} {error:?} {credentials:?}", chain(&error));
+    assert!(!shown.contains("hunter2") && !shown.contains("token-"), "{shown}");
 }

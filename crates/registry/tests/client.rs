@@ -3,15 +3,21 @@
 
 mod common;
 
-use std::cell::Cell;
 use std::io::Read;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
 
 use anyarch_oci::{
-    Descriptor, Digest, ImageManifest, Platform, PushedBlob, canonical_json, media_type,
+    BlobPush, Descriptor, Digest, ImageDestination, ImageIndex, ImageManifest, NoMemory, Platform,
+    PushedBlob, TagCondition, TagOutcome, canonical_json, media_type,
 };
-use anyarch_registry::Failure;
-use anyarch_testkit::{Fault, TestImage, TestIndex, TestRegistry, image_differences, random_bytes};
-use common::{amd64, blob, chain, client, opener, tag};
+use anyarch_registry::{
+    Anonymous, Failure, RegistryClient, RegistryDestination, RegistrySettings, Repository,
+};
+use anyarch_testkit::{
+    Fault, TestImage, TestIndex, TestRegistry, image_differences, open_at, random_bytes,
+};
+use common::{amd64, blob, chain, client, http, push, push_from, tag};
 
 #[test]
 fn image_comes_back_as_it_was_pushed() {
@@ -61,13 +67,19 @@ fn second_push_uploads_nothing() {
     let client = client();
     let bytes = random_bytes(7, 300_000);
     let repository = registry.repository("app");
-    let sent = Cell::new(0);
-    let push = || {
-        let progress = |count| sent.set(count);
-        client.push_blob(&repository, &blob(&bytes), &opener(&bytes), None, &progress).unwrap()
+    let sent = AtomicU64::new(0);
+    let blob = blob(&bytes);
+    let push = BlobPush {
+        repository: &repository.name,
+        blob: &blob,
+        mount_from: &[],
+        open: &|offset| open_at(&bytes, offset),
+        progress: &|count| sent.store(count, Ordering::Relaxed),
+        memory: &NoMemory,
     };
+    let push = || client.push_blob(&repository.registry, &push).unwrap();
     assert_eq!(push(), PushedBlob::Uploaded(300_000));
-    assert_eq!(sent.get(), 300_000);
+    assert_eq!(sent.load(Ordering::Relaxed), 300_000);
     registry.take_log();
     assert_eq!(push(), PushedBlob::Existed);
     assert_eq!((registry.count("POST", ""), registry.count("PUT", "")), (0, 0));
@@ -78,7 +90,7 @@ fn empty_blob_is_a_blob() {
     let registry = TestRegistry::start();
     let (client, repository) = (client(), registry.repository("app"));
     let empty = blob(b"");
-    let pushed = client.push_blob(&repository, &empty, &opener(b""), None, &|_| {}).unwrap();
+    let pushed = push(&client, &repository, b"").unwrap();
     assert_eq!(pushed, PushedBlob::Uploaded(0));
     let mut got = Vec::new();
     client.fetch_blob(&repository, &empty, &mut got, &|_| {}).unwrap();
@@ -91,12 +103,10 @@ fn mount_sends_nothing_and_a_refused_mount_uses_its_session() {
     let client = client();
     let bytes = random_bytes(8, 10_000);
     let (from, to) = (registry.repository("from"), registry.repository("to"));
-    client.push_blob(&from, &blob(&bytes), &opener(&bytes), None, &|_| {}).unwrap();
+    push(&client, &from, &bytes).unwrap();
     // One store backs all repositories, so the blob is there at once; hide it to see the mount.
     client.delete_blob(&to, &blob(&bytes).digest).unwrap();
-    let push = || {
-        client.push_blob(&to, &blob(&bytes), &opener(&bytes), Some(&from.name), &|_| {}).unwrap()
-    };
+    let push = || push_from(&client, &to, &bytes, &[&from]).unwrap();
     assert_eq!(push(), PushedBlob::Mounted);
 
     client.delete_blob(&to, &blob(&bytes).digest).unwrap();
@@ -112,7 +122,7 @@ fn blob_is_read_from_an_offset() {
     let client = client();
     let bytes = random_bytes(9, 50_000);
     let repository = registry.repository("app");
-    client.push_blob(&repository, &blob(&bytes), &opener(&bytes), None, &|_| {}).unwrap();
+    push(&client, &repository, &bytes).unwrap();
     let read = |offset| {
         let mut got = Vec::new();
         let mut content = client.pull_blob(&repository, &blob(&bytes), offset).unwrap();
@@ -187,7 +197,7 @@ fn referrers_are_listed_and_filtered() {
     let mut about = Vec::new();
     for kind in ["application/x.sbom", "application/x.signature"] {
         let config = Descriptor::of(media_type::EMPTY, b"{}");
-        client.push_blob(&repository, &config, &opener(b"{}"), None, &|_| {}).unwrap();
+        push(&client, &repository, b"{}").unwrap();
         let mut manifest = ImageManifest::new(config, Vec::new());
         manifest.artifact_type = Some(kind.to_owned());
         manifest.subject = Some(image.manifest.clone());
@@ -222,4 +232,181 @@ fn manifest_with_missing_content_is_refused() {
         .unwrap_err();
     assert!(chain(&error).contains("400 MANIFEST_BLOB_UNKNOWN"), "{}", chain(&error));
     assert_eq!(client().tags(&repository).unwrap(), None);
+}
+
+#[test]
+fn mounts_are_tried_in_order_and_leave_one_session() {
+    let registry = TestRegistry::start();
+    let client = client();
+    let bytes = random_bytes(12, 10_000);
+    let [first, second, to] = ["first", "second", "to"].map(|name| registry.repository(name));
+    push(&client, &second, &bytes).unwrap();
+    client.delete_blob(&to, &blob(&bytes).digest).unwrap();
+    registry.fault(Fault::ignore_mount("/to/blobs/uploads"));
+    registry.take_log();
+    let pushed = push_from(&client, &to, &bytes, &[&first, &second]).unwrap();
+    assert_eq!(pushed, PushedBlob::Mounted);
+    // The session that the first mount was answered with is given up.
+    assert_eq!((registry.count("DELETE", "/uploads/"), registry.count("PUT", "")), (1, 0));
+
+    client.delete_blob(&to, &blob(&bytes).digest).unwrap();
+    registry.fault(Fault::answer("POST", "/to/blobs/uploads", 404));
+    assert_eq!(push_from(&client, &to, &bytes, &[&first]).unwrap(), PushedBlob::Uploaded(10_000));
+}
+
+#[test]
+fn new_tag_is_set_once() {
+    let registry = TestRegistry::start();
+    let client = client();
+    let repository = registry.repository("app");
+    let (one, two) = (TestImage::random(1, 1, &amd64()), TestImage::random(2, 1, &amd64()));
+    one.push(&client, &repository, None).unwrap();
+    two.push(&client, &repository, None).unwrap();
+    let set = |image: &TestImage, condition| {
+        client.push_tag(&repository, &tag("v1"), &image.manifest, &image.bytes, condition).unwrap()
+    };
+    let points_to = || {
+        let found = client.resolve(&registry.reference("app:v1")).unwrap();
+        found.map(|descriptor| descriptor.digest)
+    };
+    assert_eq!(set(&one, TagCondition::New), TagOutcome::Set);
+    assert_eq!(set(&two, TagCondition::New), TagOutcome::Existed);
+    assert_eq!(points_to(), Some(one.manifest.digest.clone()));
+    assert_eq!(set(&two, TagCondition::Any), TagOutcome::Set);
+    assert_eq!(points_to(), Some(two.manifest.digest.clone()));
+}
+
+#[test]
+fn destination_answers_for_what_it_has() {
+    let registry = TestRegistry::start();
+    let destination = RegistryDestination::new(client().into(), registry.host());
+    let repository = registry.repository("app");
+    let image = TestImage::random(1, 1, &amd64());
+    let manifest = &image.manifest;
+    let (layer, _) = &image.blobs[0];
+    assert!(!destination.has_blob(&repository.name, layer).unwrap());
+    assert_eq!(destination.manifest(&repository.name, manifest).unwrap(), None);
+    image.push(&client(), &repository, None).unwrap();
+    assert!(destination.has_blob(&repository.name, layer).unwrap());
+    let bytes = destination.manifest(&repository.name, manifest).unwrap();
+    assert_eq!(bytes.as_ref(), Some(&image.bytes));
+
+    let mut longer = layer.clone();
+    longer.size += 1;
+    let error = destination.has_blob(&repository.name, &longer).unwrap_err();
+    assert!(chain(&error).contains("where its descriptor says"), "{}", chain(&error));
+    registry.fault(Fault::corrupt_body("GET", "/manifests/sha256"));
+    let error = chain(&destination.manifest(&repository.name, manifest).unwrap_err());
+    let both = error.matches("sha256:").count() >= 3 && error.contains("expected sha256:");
+    assert!(both && error.starts_with("failed to read back"), "{error}");
+}
+
+#[test]
+fn tag_tells_since_when() {
+    let registry = TestRegistry::start();
+    let client = client();
+    let repository = registry.repository("app");
+    assert_eq!(client.tag_details(&repository, &tag("v1")).unwrap(), None);
+    let image = TestImage::random(1, 1, &amd64());
+    image.push(&client, &repository, Some(&tag("v1"))).unwrap();
+    let date = "Sun, 06 Nov 1994 08:49:37 GMT";
+    registry.fault(Fault::set_header("HEAD", "/manifests/v1", "last-modified", date));
+    let details = client.tag_details(&repository, &tag("v1")).unwrap().unwrap();
+    assert_eq!(details.descriptor.digest, image.manifest.digest);
+    let told = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+    assert_eq!(details.last_modified, Some(told));
+}
+
+#[test]
+fn attestations_and_variants_do_not_confuse_the_choice() {
+    let registry = TestRegistry::start();
+    let client = client();
+    let repository = registry.repository("app");
+    let of = |text: &str| text.parse::<Platform>().unwrap();
+    let index = TestIndex::random(
+        20,
+        &[of("unknown/unknown"), of("linux/arm/v5"), of("linux/arm/v6"), of("linux/arm64/v8")],
+    );
+    index.push(&client, &repository, &tag("v1")).unwrap();
+    let reference = registry.reference("app:v1");
+    let chosen = |text: &str| client.manifest_for(&reference, &of(text)).map(|found| found.1);
+    assert_eq!(chosen("linux/arm/v7").unwrap(), index.images[2].bytes);
+    assert_eq!(chosen("linux/arm64").unwrap(), index.images[3].bytes);
+    let words = chain(&chosen("linux/amd64").unwrap_err());
+    assert!(words.contains("there is: linux/arm/v5, linux/arm/v6, linux/arm64"), "{words}");
+    assert!(!words.contains("unknown"), "{words}");
+
+    // An image that names no platform, as some tools push it.
+    let image = TestImage::random(30, 1, &amd64());
+    image.push(&client, &repository, None).unwrap();
+    let bare = Descriptor { platform: None, ..image.manifest.clone() };
+    let bytes = canonical_json(&ImageIndex::new(vec![bare])).unwrap();
+    client.push_manifest(&repository, Some(&tag("v2")), media_type::INDEX, &bytes).unwrap();
+    let found = client.manifest_for(&registry.reference("app:v2"), &amd64()).unwrap();
+    assert_eq!(found.1, image.bytes);
+}
+
+#[test]
+fn dockers_first_schema_is_refused_with_a_hint() {
+    let registry = TestRegistry::start();
+    let old = Fault::answer("GET", "/manifests/old", 200)
+        .header("content-type", "application/vnd.docker.distribution.manifest.v1+prettyjws")
+        .body(r#"{"schemaVersion":1,"name":"app","tag":"old","fsLayers":[]}"#);
+    registry.fault(old);
+    let error = client().manifest(&registry.reference("app:old")).unwrap_err();
+    assert!(chain(&error).contains("schema version 1"), "{}", chain(&error));
+    assert!(error.hint().unwrap().contains("push it again"));
+}
+
+#[test]
+fn pulls_go_through_mirrors_in_order() {
+    let (registry, mirror) = (TestRegistry::start(), TestRegistry::start());
+    let gone = "127.0.0.1:1".to_owned();
+    let settings = RegistrySettings {
+        mirrors: vec![gone, format!("{}/proxy", mirror.host())],
+        ..RegistrySettings::default()
+    };
+    let client = RegistryClient::new(http(), Anonymous)
+        .with_settings([(registry.host(), settings)])
+        .unwrap();
+    let image = TestImage::random(1, 1, &amd64());
+    image.push(&common::client(), &registry.repository("app"), Some(&tag("v1"))).unwrap();
+    let reference = registry.reference("app:v1");
+    let (layer, content) = &image.blobs[0];
+    let pull = || {
+        assert_eq!(client.manifest(&reference).unwrap().1, image.bytes);
+        let mut got = Vec::new();
+        client.fetch_blob(&registry.repository("app"), layer, &mut got, &|_| {}).unwrap();
+        assert_eq!(&got, content);
+    };
+    // The mirror does not have it: the registry does.
+    pull();
+    assert_eq!((mirror.count("GET", "/proxy/app/"), registry.count("GET", "/app/")), (2, 2));
+    image.push(&common::client(), &mirror.repository("proxy/app"), Some(&tag("v1"))).unwrap();
+    registry.take_log();
+    pull();
+    assert!(registry.take_log().is_empty());
+    // What must be known of the registry itself is asked there.
+    client.resolve(&reference).unwrap();
+    assert_eq!(registry.count("HEAD", "/manifests/v1"), 1);
+    mirror.fault(Fault::corrupt_body("GET", "/manifests/"));
+    let by_digest = reference.with_digest(image.manifest.digest.clone());
+    let error = client.manifest(&by_digest).unwrap_err();
+    assert!(matches!(error.source, Failure::Mismatch { .. }), "{error:?}");
+}
+
+#[test]
+fn unusable_authority_of_a_registry_is_named() {
+    let settings =
+        RegistrySettings { ca: vec!["/nowhere/ca.pem".into()], ..RegistrySettings::default() };
+    let client = RegistryClient::new(http(), Anonymous);
+    let error = client.with_settings([("r.example".to_owned(), settings)]).err().unwrap();
+    assert!(error.to_string().contains("/nowhere/ca.pem"), "{error}");
+}
+
+#[test]
+fn dockers_registry_has_several_names() {
+    let of = |text: &str| Repository::of(&text.parse().unwrap());
+    assert_eq!(of("registry-1.docker.io/acme/app"), of("acme/app"));
+    assert_eq!(of("index.docker.io/python"), of("docker.io/library/python"));
 }

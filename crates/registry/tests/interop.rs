@@ -8,15 +8,17 @@
 mod common;
 
 use std::fs;
-use std::net::TcpListener;
+use std::io::Read;
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use anyarch_oci::{Platform, PushedBlob};
+use anyarch_http::{Body, Method, Request};
+use anyarch_oci::{NoMemory, Platform, PushedBlob};
 use anyarch_registry::Repository;
 use anyarch_testkit::{TestImage, TestIndex, TestRegistry, image_differences, random_bytes};
-use common::{amd64, blob, chain, client, opener, tag};
+use common::{Kept, amd64, blob, chain, client, http, push, push_as, push_from, stored, tag};
 use tempfile::TempDir;
 
 fn skipped(program: &str) -> bool {
@@ -95,15 +97,14 @@ fn push_and_pull_needs_docker_registry() {
     let (layer, content) = &index.images[0].blobs[0];
     let other = Repository::new(&registry.host, "acme/other".parse().unwrap());
     let push = || {
-        let from = Some(&repository.name);
-        client.push_blob(&other, layer, &opener(content), from, &|_| {}).unwrap()
+        let from = [repository.name.clone()];
+        push_as(&client, &other, layer, content, &from, &NoMemory).unwrap()
     };
     assert_eq!((push(), push()), (PushedBlob::Mounted, PushedBlob::Existed));
 
     // No image there has this layer, so the registry opens a session where a mount was asked for.
     let bytes = random_bytes(9, 5_000_000);
-    let from = Some(&repository.name);
-    let pushed = client.push_blob(&other, &blob(&bytes), &opener(&bytes), from, &|_| {}).unwrap();
+    let pushed = push_from(&client, &other, &bytes, &[&repository]).unwrap();
     assert_eq!(pushed, PushedBlob::Uploaded(5_000_000));
     let mut got = Vec::new();
     let mut content = client.pull_blob(&other, &blob(&bytes), 4_000_000).unwrap();
@@ -117,6 +118,61 @@ fn push_and_pull_needs_docker_registry() {
     let error = client.push_manifest(&repository, None, kind, &missing.bytes).unwrap_err();
     assert!(chain(&error).contains("MANIFEST_BLOB_UNKNOWN"), "{}", chain(&error));
     assert_eq!(client.referrers(&repository, &digest, None).unwrap(), []);
+}
+
+/// A way to a registry that ends after so many bytes from us, for each number in turn.
+fn cut_way(target: String, cuts: Vec<u64>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        let mut cuts = cuts.into_iter();
+        for from in listener.incoming() {
+            let (from, to) = (from.unwrap(), TcpStream::connect(&target).unwrap());
+            let limit = cuts.next().unwrap_or(u64::MAX);
+            let (mut answers, mut back) = (to.try_clone().unwrap(), from.try_clone().unwrap());
+            std::thread::spawn(move || std::io::copy(&mut answers, &mut back));
+            std::thread::spawn(move || {
+                let copied = std::io::copy(&mut (&from).take(limit), &mut (&to));
+                // Either end may have gone first.
+                let ended = [to.shutdown(Shutdown::Both), from.shutdown(Shutdown::Both)];
+                drop((copied, ended));
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn broken_upload_needs_docker_registry() {
+    if skipped("DOCKER_REGISTRY") {
+        return;
+    }
+    let registry = DockerRegistry::start();
+    let client = client();
+    let bytes = random_bytes(10, 9_000_000);
+
+    // This registry gives up a session of which a part of a request arrived, so all is sent anew.
+    let way = cut_way(registry.host.clone(), vec![3_000_000]);
+    let repository = Repository::new(&way, "acme/app".parse().unwrap());
+    let pushed = push(&client, &repository, &bytes).unwrap();
+    assert!(matches!(pushed, PushedBlob::Uploaded(sent) if sent > 9_000_000), "{pushed:?}");
+    assert_eq!(stored(&client, &repository, &bytes), bytes);
+
+    // A session whose last request was finished is gone on with.
+    let bytes = random_bytes(11, 9_000_000);
+    let repository = Repository::new(&registry.host, "acme/app".parse().unwrap());
+    let begin = format!("http://{}/v2/acme/app/blobs/uploads/", registry.host);
+    let opened = http().send(&Request::new(Method::Post, begin)).unwrap();
+    let place = opened.header("location").unwrap();
+    let first = Request::new(Method::Patch, place)
+        .header("content-type", "application/octet-stream")
+        .body(Body::Bytes(bytes[..5_000_000].to_vec()));
+    let appended = http().send(&first).unwrap();
+    assert_eq!(appended.status, 202);
+    let kept = Kept(Some(appended.header("location").unwrap().to_owned()).into());
+    let pushed = push_as(&client, &repository, &blob(&bytes), &bytes, &[], &kept).unwrap();
+    assert_eq!(pushed, PushedBlob::Uploaded(4_000_000));
+    assert_eq!(stored(&client, &repository, &bytes), bytes);
 }
 
 fn run(command: &mut Command) -> String {

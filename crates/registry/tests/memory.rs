@@ -7,7 +7,7 @@ mod common;
 
 use std::io::{self, Read};
 
-use anyarch_oci::{Descriptor, Hasher, PushedBlob};
+use anyarch_oci::{BlobPush, Descriptor, Hasher, NoMemory, PushedBlob};
 use anyarch_testkit::TestRegistry;
 use common::client;
 
@@ -30,7 +30,15 @@ fn large_blob_takes_little_memory() {
     // Client and server are both in this process.
     let registry = TestRegistry::start();
     let repository = registry.repository("app");
-    let pushed = client().push_blob(&repository, &blob, &open, None, &|_| {}).unwrap();
+    let push = BlobPush {
+        repository: &repository.name,
+        blob: &blob,
+        mount_from: &[],
+        open: &|_| open(),
+        progress: &|_| {},
+        memory: &NoMemory,
+    };
+    let pushed = client().push_blob(&repository.registry, &push).unwrap();
     assert_eq!(pushed, PushedBlob::Uploaded(SIZE));
     client().fetch_blob(&repository, &blob, &mut io::sink(), &|_| {}).unwrap();
     assert!(peak() < LIMIT, "peak memory was {} MiB", peak() >> 20);

@@ -12,7 +12,7 @@ use anyarch_oci::{Digest, media_type};
 use anyarch_registry::server::{Access, Server};
 use anyarch_store::Store;
 use anyarch_testkit::{TestImage, TestRegistry, random_bytes};
-use common::{amd64, client, http, opener, tag};
+use common::{amd64, client, http, push, tag};
 
 fn send(
     registry: &TestRegistry,
@@ -231,9 +231,7 @@ fn same_blob_from_many_at_once() {
         for _ in 0..8 {
             scope.spawn(|| {
                 let repository = registry.repository("app");
-                client()
-                    .push_blob(&repository, &descriptor, &opener(&bytes), None, &|_| {})
-                    .unwrap();
+                push(&client(), &repository, &bytes).unwrap();
             });
         }
     });

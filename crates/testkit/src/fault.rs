@@ -8,6 +8,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
+use bytes::Bytes;
 use futures_util::StreamExt;
 
 /// What goes wrong with which request. By default the first that matches, once.
@@ -24,6 +25,11 @@ pub struct Fault {
 enum Action {
     Answer { status: u16, headers: Vec<(String, String)>, body: String },
     Drop { after: usize },
+    CutOff { after: usize },
+    LoseAnswer,
+    LimitBody { most: u64, status: u16 },
+    SetHeader { name: String, value: String },
+    SetStatus(u16),
     Truncate { after: usize },
     Delay(Duration),
     WrongDigestHeader,
@@ -46,6 +52,33 @@ impl Fault {
     /// Closes the connection after `after` bytes of the request's body, without an answer.
     pub fn drop_connection(method: &str, path: &str, after: usize) -> Fault {
         Fault::new(method, path, Action::Drop { after })
+    }
+
+    /// Lets the registry have the first `after` bytes of the request's body, and closes the
+    /// connection without an answer.
+    pub fn cut_off(method: &str, path: &str, after: usize) -> Fault {
+        Fault::new(method, path, Action::CutOff { after })
+    }
+
+    /// Does what is asked, and closes the connection without an answer.
+    pub fn lose_answer(method: &str, path: &str) -> Fault {
+        Fault::new(method, path, Action::LoseAnswer)
+    }
+
+    /// Answers with `status` to every request whose body is announced with more than `most` bytes.
+    pub fn limit_body(method: &str, path: &str, most: u64, status: u16) -> Fault {
+        Fault::new(method, path, Action::LimitBody { most, status }).times(usize::MAX)
+    }
+
+    /// Answers as usual, with this header.
+    pub fn set_header(method: &str, path: &str, name: &str, value: &str) -> Fault {
+        let action = Action::SetHeader { name: name.to_owned(), value: value.to_owned() };
+        Fault::new(method, path, action)
+    }
+
+    /// Answers as usual, with another status.
+    pub fn set_status(method: &str, path: &str, status: u16) -> Fault {
+        Fault::new(method, path, Action::SetStatus(status))
     }
 
     /// Closes the connection after `after` bytes of the answer's body.
@@ -112,7 +145,7 @@ impl Fault {
 
     /// Whether it applies to the matching request with this number.
     pub(crate) fn applies(&self, seen: usize) -> bool {
-        (self.nth..self.nth + self.times).contains(&seen)
+        (self.nth..self.nth.saturating_add(self.times)).contains(&seen)
     }
 
     pub(crate) async fn apply(
@@ -140,6 +173,47 @@ impl Fault {
                     }
                 }
                 Err(ConnectionDropped)
+            }
+            Action::CutOff { after } => {
+                let (parts, body) = request.into_parts();
+                let mut left = after;
+                let first = body.into_data_stream().map(move |chunk| {
+                    let chunk: Bytes = chunk.map_err(std::io::Error::other)?;
+                    if left == 0 {
+                        return Err(std::io::Error::other("cut off"));
+                    }
+                    let part = chunk.slice(..left.min(chunk.len()));
+                    left -= part.len();
+                    Ok(part)
+                });
+                let request = Request::from_parts(parts, Body::from_stream(first));
+                drop(inner(request).await?);
+                Err(ConnectionDropped)
+            }
+            Action::LoseAnswer => {
+                drop(inner(request).await?);
+                Err(ConnectionDropped)
+            }
+            Action::LimitBody { most, status } => {
+                let length = request.headers().get("content-length");
+                let length = length.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+                if length.is_none_or(|length| length <= most) {
+                    return inner(request).await;
+                }
+                let mut response = Response::new(Body::empty());
+                *response.status_mut() = StatusCode::from_u16(status).unwrap();
+                Ok(response)
+            }
+            Action::SetHeader { name, value } => {
+                let mut response = inner(request).await?;
+                let name: HeaderName = name.parse().unwrap();
+                response.headers_mut().insert(name, HeaderValue::from_str(&value).unwrap());
+                Ok(response)
+            }
+            Action::SetStatus(status) => {
+                let mut response = inner(request).await?;
+                *response.status_mut() = StatusCode::from_u16(status).unwrap();
+                Ok(response)
             }
             Action::Truncate { after } => {
                 let (parts, body) = inner(request).await?.into_parts();

@@ -3,8 +3,8 @@
 use std::io::{self, Cursor, Read, Write};
 
 use anyarch_oci::{
-    Descriptor, DiffId, Digest, ImageConfig, ImageIndex, ImageManifest, Platform, Tag,
-    canonical_json, media_type,
+    BlobPush, Descriptor, DiffId, Digest, ImageConfig, ImageIndex, ImageManifest, NoMemory,
+    Platform, Tag, canonical_json, media_type,
 };
 use anyarch_registry::{RegistryClient, RegistryError, Repository};
 use flate2::Compression;
@@ -30,6 +30,13 @@ pub struct TestIndex {
     pub index: Descriptor,
     /// The index.
     pub bytes: Vec<u8>,
+}
+
+/// The content of `bytes` from an offset on.
+pub fn open_at(bytes: &[u8], offset: u64) -> io::Result<Box<dyn Read + Send>> {
+    let mut content = Cursor::new(bytes.to_vec());
+    content.set_position(offset);
+    Ok(Box::new(content))
 }
 
 /// Bytes that do not compress, the same for the same seed (SplitMix64).
@@ -79,8 +86,15 @@ impl TestImage {
         tag: Option<&Tag>,
     ) -> Result<Digest, RegistryError> {
         for (descriptor, bytes) in &self.blobs {
-            let open = || Ok(Box::new(Cursor::new(bytes.clone())) as Box<dyn Read + Send>);
-            client.push_blob(repository, descriptor, &open, None, &|_| {})?;
+            let push = BlobPush {
+                repository: &repository.name,
+                blob: descriptor,
+                mount_from: &[],
+                open: &|offset| open_at(bytes, offset),
+                progress: &|_| {},
+                memory: &NoMemory,
+            };
+            client.push_blob(&repository.registry, &push)?;
         }
         client.push_manifest(repository, tag, &self.manifest.media_type, &self.bytes)
     }

@@ -16,6 +16,6 @@ mod tokens;
 pub use archive::{Answer, DebianArchive};
 pub use compare::image_differences;
 pub use fault::Fault;
-pub use image::{TestImage, TestIndex, random_bytes};
+pub use image::{TestImage, TestIndex, open_at, random_bytes};
 pub use registry::{Logged, TestRegistry};
 pub use tokens::TokenService;

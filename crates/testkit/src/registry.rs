@@ -1,12 +1,18 @@
 //! The embedded registry on a free loopback port over a store of its own, with a log and faults.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use anyarch_oci::{Reference, RepositoryName};
 use anyarch_registry::Repository;
 use anyarch_registry::server::{Handler, RunningServer, Server, handler};
 use anyarch_store::Store;
+use axum::body::Body;
 use axum::extract::Request;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::Response;
+use base64::Engine;
+use futures_util::StreamExt;
 use tempfile::TempDir;
 
 use crate::{Fault, TokenService};
@@ -24,6 +30,8 @@ pub struct Logged {
     pub range: Option<String>,
     /// The `Authorization` header.
     pub authorization: Option<String>,
+    /// Bytes of the request's body that arrived.
+    pub received: u64,
 }
 
 /// A registry for one test.
@@ -49,6 +57,13 @@ impl TestRegistry {
     /// A registry that demands tokens of `service`.
     pub fn start_guarded(service: &TokenService) -> TestRegistry {
         TestRegistry::start_with(|inner| service.guard(inner))
+    }
+
+    /// A registry that demands a name and a password.
+    pub fn start_with_password(username: &str, password: &str) -> TestRegistry {
+        let pair = format!("{username}:{password}");
+        let pair = base64::engine::general_purpose::STANDARD.encode(pair);
+        TestRegistry::start_with(move |inner| demand_password(format!("Basic {pair}"), inner))
     }
 
     fn start_with(wrap: impl FnOnce(Handler) -> Handler) -> TestRegistry {
@@ -109,13 +124,38 @@ fn logged(shared: &Arc<Shared>, inner: Handler) -> Handler {
                 status: 0,
                 range: header(&request, "range"),
                 authorization: header(&request, "authorization"),
+                received: 0,
             };
+            let received = Arc::new(AtomicU64::new(0));
+            let counter = Arc::clone(&received);
+            let request = request.map(|body| {
+                Body::from_stream(body.into_data_stream().inspect(move |chunk| {
+                    let count = chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
+                    counter.fetch_add(count, Ordering::Relaxed);
+                }))
+            });
             let outcome = inner(request).await;
+            entry.received = received.load(Ordering::Relaxed);
             if let Ok(response) = &outcome {
                 entry.status = response.status().as_u16();
             }
             shared.log.lock().unwrap().push(entry);
             outcome
+        })
+    })
+}
+
+fn demand_password(wanted: String, inner: Handler) -> Handler {
+    Arc::new(move |request: Request| {
+        if header(&request, "authorization").as_ref() == Some(&wanted) {
+            return inner(request);
+        }
+        Box::pin(async move {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::UNAUTHORIZED;
+            let value = HeaderValue::from_static("Basic realm=\"test\"");
+            response.headers_mut().insert("www-authenticate", value);
+            Ok(response)
         })
     })
 }

@@ -23,6 +23,9 @@ struct State {
     /// Valid tokens with the scopes they allow.
     valid: HashMap<String, Vec<String>>,
     issued: Vec<Vec<String>>,
+    only_get: bool,
+    closed: Vec<String>,
+    life: Option<u64>,
 }
 
 impl TokenService {
@@ -35,6 +38,22 @@ impl TokenService {
     /// Makes every token issued so far worthless.
     pub fn expire_all(&self) {
         self.state.lock().unwrap().valid.clear();
+    }
+
+    /// Knows no POST from now on, as some services do; an identity token is taken for the password
+    /// of `<token>`.
+    pub fn only_get(&self) {
+        self.state.lock().unwrap().only_get = true;
+    }
+
+    /// Gives out no token any more that is for this repository too.
+    pub fn close(&self, repository: &str) {
+        self.state.lock().unwrap().closed.push(format!("repository:{repository}:"));
+    }
+
+    /// What answers say that tokens are good for, in seconds, from now on.
+    pub fn set_life(&self, seconds: u64) {
+        self.state.lock().unwrap().life = Some(seconds);
     }
 
     /// The scopes of every token issued, in order.
@@ -62,13 +81,19 @@ impl TokenService {
         let (username, password) = &*self.account;
         let pair =
             base64::engine::general_purpose::STANDARD.encode(format!("{username}:{password}"));
-        let by_password = header(&request, "authorization") == Some(&format!("Basic {pair}"));
+        let as_token =
+            base64::engine::general_purpose::STANDARD.encode(format!("<token>:{password}"));
+        let shown = header(&request, "authorization").unwrap_or_default();
+        let by_password = shown == format!("Basic {pair}") || shown == format!("Basic {as_token}");
         let query = request.uri().query().unwrap_or_default().to_owned();
         let body = to_bytes(request.into_body(), 65_536).await.unwrap();
         let parameters: Vec<(String, String)> = form_urlencoded::parse(query.as_bytes())
             .chain(form_urlencoded::parse(&body))
             .map(|(name, value)| (name.into_owned(), value.into_owned()))
             .collect();
+        if self.state.lock().unwrap().only_get && !body.is_empty() {
+            return reply(405, "{}");
+        }
         let by_token = parameters.contains(&("refresh_token".to_owned(), password.clone()));
         if !by_password && !by_token {
             return reply(401, "{}");
@@ -79,9 +104,13 @@ impl TokenService {
             .flat_map(|(_, value)| value.split(' ').map(str::to_owned))
             .collect();
         let mut state = self.state.lock().unwrap();
+        if scopes.iter().any(|scope| state.closed.iter().any(|closed| scope.starts_with(closed))) {
+            return reply(403, "{}");
+        }
         state.issued.push(scopes.clone());
         let token = format!("token-{}", state.issued.len());
-        let answer = serde_json::json!({ "token": token, "expires_in": 300 }).to_string();
+        let answer = serde_json::json!({ "token": token, "expires_in": state.life.unwrap_or(300) })
+            .to_string();
         state.valid.insert(token, scopes);
         reply(200, &answer)
     }

@@ -119,7 +119,10 @@ impl Upload<'_> {
                     return Err(self.unauthorized(failure));
                 }
                 self.doubt(&mut session);
-            } else if self.learn(stage, &failure, &mut session) {
+                continue;
+            }
+            refusals = 0;
+            if self.learn(stage, &failure, &mut session) {
                 // It is known now how this registry wants it.
             } else {
                 let gone = is_gone(stage, &failure);
@@ -357,8 +360,7 @@ impl Upload<'_> {
         };
         let end = session.at + length;
         let range = format!("{}-{}", session.at, end - 1);
-        let response =
-            self.send(Method::Patch, &session.url, session.at, length, Some(&range))?;
+        let response = self.send(Method::Patch, &session.url, session.at, length, Some(&range))?;
         if !response.is_success() {
             return Err(refused(Method::Patch, response));
         }

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use anyarch_oci::{Descriptor, Digest, Manifest, RepositoryName, media_type};
+use anyarch_oci::{Descriptor, Digest, Manifest, RepositoryName, Tag, media_type};
 use anyarch_store::Store;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
@@ -72,6 +72,7 @@ pub(super) async fn put(
     let kind = kind(&manifest, content_type.as_deref()).map_err(invalid)?;
 
     let (name, shared) = (repository.clone(), state.clone());
+    let only_new = only_new(headers);
     let digest_and_subject = state
         .blocking(move |store| {
             complete(&shared, &name, &manifest)?;
@@ -79,7 +80,13 @@ pub(super) async fn put(
             let mut descriptor = Descriptor::new(&kind, digest.clone(), bytes.len() as u64);
             descriptor.artifact_type = artifact_type(&manifest).map(str::to_owned);
             match &key {
-                Key::Tag(tag) => store.tag(&name, tag, &descriptor)?,
+                Key::Tag(tag) => {
+                    let _order = shared.tagging();
+                    if only_new && store.resolve(&name, tag)?.is_some() {
+                        return Err(exists(&name, tag));
+                    }
+                    store.tag(&name, tag, &descriptor)?;
+                }
                 _ => store.add_manifest(&name, &descriptor)?,
             }
             Ok((digest, manifest.subject().map(|subject| subject.digest.clone())))
@@ -93,6 +100,16 @@ pub(super) async fn put(
         reply = reply.header(OCI_SUBJECT, subject);
     }
     Ok(reply.bytes(Vec::new()))
+}
+
+/// `If-None-Match: *` (RFC 9110, section 13.1.2): only where there is nothing yet.
+fn only_new(headers: &HeaderMap) -> bool {
+    headers.get(header::IF_NONE_MATCH).is_some_and(|value| value.as_bytes().trim_ascii() == b"*")
+}
+
+fn exists(repository: &RepositoryName, tag: &Tag) -> Refusal {
+    let words = format!("{repository} has a tag {tag} already");
+    Refusal::new(StatusCode::PRECONDITION_FAILED, "DENIED", words)
 }
 
 pub(super) async fn delete(state: &State, repository: &RepositoryName, key: Key) -> Outcome {

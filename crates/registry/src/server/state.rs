@@ -18,6 +18,7 @@ pub(super) struct State {
     pub(super) store: Store,
     uploads: Arc<Mutex<HashMap<String, Upload>>>,
     hidden: Arc<Mutex<HashSet<(RepositoryName, Digest)>>>,
+    tagging: Arc<Mutex<()>>,
 }
 
 /// What an upload has so far; `None` once it is finished or failed.
@@ -36,7 +37,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl State {
     pub(super) fn new(store: Store) -> State {
-        State { store, uploads: Arc::default(), hidden: Arc::default() }
+        State { store, uploads: Arc::default(), hidden: Arc::default(), tagging: Arc::default() }
     }
 
     /// Runs something that blocks, away from the threads that serve connections.
@@ -84,6 +85,11 @@ impl State {
             }
             _ => Err(Refusal::unknown("BLOB_UPLOAD_UNKNOWN", format!("there is no upload {id}"))),
         }
+    }
+
+    /// Held while a tag is looked at and set, so that no two requests find it new.
+    pub(super) fn tagging(&self) -> MutexGuard<'_, ()> {
+        lock(&self.tagging)
     }
 
     pub(super) fn end(&self, id: &str) {
