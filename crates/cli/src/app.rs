@@ -63,6 +63,7 @@ fn carry_out(cli: Cli) -> Result<(), Failure> {
     match cli.verb {
         Verb::Build(args) => verb::build::run(&args, &global),
         Verb::Publish(args) => verb::publish::run(&args, &global),
+        Verb::Release(args) => verb::release::run(&args, &global),
         Verb::Check(args) => verb::check::run(&args, &global),
         Verb::Plan(args) => verb::plan::run(&args, &global),
         Verb::Lock(args) => verb::lock::run(&args, &global),

@@ -143,6 +143,7 @@ pub(crate) enum Color {
 pub(crate) enum Verb {
     Build(verb::build::Args),
     Publish(verb::publish::Args),
+    Release(verb::release::Args),
     Check(verb::check::Args),
     Plan(verb::plan::Args),
     Lock(verb::lock::Args),

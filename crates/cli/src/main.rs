@@ -19,6 +19,8 @@ mod host;
 mod interrupt;
 mod lock_file;
 mod output;
+mod publication;
+mod rehearsal;
 mod report;
 mod text;
 mod tree;

@@ -134,7 +134,7 @@ impl Workshop {
         let exit = match error.kind {
             ErrorKind::Input => Exit::Usage,
             ErrorKind::Refused => Exit::Refused,
-            ErrorKind::Failed | ErrorKind::Cancelled => Exit::Failed,
+            ErrorKind::Failed | ErrorKind::Cancelled | ErrorKind::NotBuilt => Exit::Failed,
         };
         let mut details = String::new();
         if let Some(origin) = &error.origin {

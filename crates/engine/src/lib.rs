@@ -55,6 +55,6 @@ pub use image::BuiltImage;
 pub use local::StoreImages;
 pub use lock::{LockFile, LockedBase, LockedEmulator, LockedRequest};
 pub use publish::{
-    BlobFate, Place, PublishRequest, Published, PublishedTag, Rehearsal, RehearsedItem,
-    RehearsedTag, publish, rehearse,
+    BlobFate, Confirmed, Place, PublishRequest, Published, PublishedTag, Rehearsal, RehearsedItem,
+    RehearsedTag, confirm, publish, rehearse,
 };

@@ -10,5 +10,6 @@ pub(crate) mod lock;
 pub(crate) mod man;
 pub(crate) mod plan;
 pub(crate) mod publish;
+pub(crate) mod release;
 pub(crate) mod schema;
 pub(crate) mod serve;

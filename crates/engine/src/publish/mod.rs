@@ -14,6 +14,7 @@
 //!
 //! `journal.rs` keeps what a killed publication had begun, so that the next one goes on with it.
 
+mod confirm;
 mod item;
 mod journal;
 mod push;
@@ -39,6 +40,7 @@ use crate::lock::LockFile;
 use item::{Item, Ready, items};
 use journal::Journal;
 
+pub use confirm::{Confirmed, confirm};
 pub use rehearse::{BlobFate, Rehearsal, RehearsedItem, RehearsedTag, rehearse};
 
 /// How many requests of a publication are under way at once.
