@@ -366,9 +366,8 @@ fn pulls_go_through_mirrors_in_order() {
         mirrors: vec![gone, format!("{}/proxy", mirror.host())],
         ..RegistrySettings::default()
     };
-    let client = RegistryClient::new(http(), Anonymous)
-        .with_settings([(registry.host(), settings)])
-        .unwrap();
+    let client =
+        RegistryClient::new(http(), Anonymous).with_settings([(registry.host(), settings)]);
     let image = TestImage::random(1, 1, &amd64());
     image.push(&common::client(), &registry.repository("app"), Some(&tag("v1"))).unwrap();
     let reference = registry.reference("app:v1");
@@ -400,8 +399,9 @@ fn unusable_authority_of_a_registry_is_named() {
     let settings =
         RegistrySettings { ca: vec!["/nowhere/ca.pem".into()], ..RegistrySettings::default() };
     let client = RegistryClient::new(http(), Anonymous);
-    let error = client.with_settings([("r.example".to_owned(), settings)]).err().unwrap();
-    assert!(error.to_string().contains("/nowhere/ca.pem"), "{error}");
+    let client = client.with_settings([("r.example".to_owned(), settings)]);
+    let error = client.ping("r.example").unwrap_err();
+    assert!(chain(&error).contains("/nowhere/ca.pem"), "{}", chain(&error));
 }
 
 #[test]

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::io::Read;
+use std::sync::Mutex;
 
-use anyarch_http::{Client, HttpError, Method, Request, Response};
+use anyarch_http::{Client, Method, Request, Response};
 use serde::Deserialize;
 use url::Url;
 
@@ -13,7 +14,7 @@ use super::error::{ErrorInfo, Failure, RegistryError};
 use super::host::{RegistrySettings, base_url, canonical};
 use super::mirror::Unreachable;
 use super::quirks::Quirks;
-use super::token::{Scopes, Tokens};
+use super::token::{Scopes, Tokens, lock};
 
 /// Longest error answer that is read.
 const MAX_ERROR: u64 = 64 * 1024;
@@ -23,8 +24,8 @@ pub struct RegistryClient {
     http: Client,
     auth: Box<dyn Authenticator>,
     settings: HashMap<String, RegistrySettings>,
-    /// Clients for registries with an authority of their own.
-    trusting: HashMap<String, Client>,
+    /// Clients for registries with an authority of their own, made when they are needed.
+    trusting: Mutex<HashMap<String, Client>>,
     tokens: Tokens,
     pub(super) quirks: Quirks,
     pub(super) unreachable: Unreachable,
@@ -43,33 +44,38 @@ impl RegistryClient {
             http,
             auth: Box::new(auth),
             settings: HashMap::new(),
-            trusting: HashMap::new(),
+            trusting: Mutex::default(),
             tokens: Tokens::default(),
             quirks: Quirks::default(),
             unreachable: Unreachable::default(),
         }
     }
 
-    /// The same with settings for registries, named as in references. Fails where a file with
-    /// certificates is unusable.
+    /// The same with settings for registries, named as in references.
     pub fn with_settings(
         mut self,
         settings: impl IntoIterator<Item = (String, RegistrySettings)>,
-    ) -> Result<RegistryClient, HttpError> {
-        for (registry, settings) in settings {
-            let registry = canonical(&registry).to_owned();
-            if !settings.ca.is_empty() {
-                let client = self.http.with_extra_trust(&settings.ca)?;
-                self.trusting.insert(registry.clone(), client);
-            }
-            self.settings.insert(registry, settings);
-        }
-        Ok(self)
+    ) -> RegistryClient {
+        let named = |(name, settings): (String, _)| (canonical(&name).to_owned(), settings);
+        self.settings.extend(settings.into_iter().map(named));
+        self
     }
 
-    /// The client that reaches a registry.
-    pub(super) fn http(&self, registry: &str) -> &Client {
-        self.trusting.get(canonical(registry)).unwrap_or(&self.http)
+    /// The client that reaches a registry. Fails where a file with its authorities is unusable.
+    pub(super) fn http(&self, registry: &str) -> Result<Client, Failure> {
+        let registry = canonical(registry);
+        match self.settings.get(registry) {
+            Some(settings) if !settings.ca.is_empty() => {
+                let mut trusting = lock(&self.trusting);
+                if let Some(client) = trusting.get(registry) {
+                    return Ok(client.clone());
+                }
+                let client = self.http.with_extra_trust(&settings.ca)?;
+                trusting.insert(registry.to_owned(), client.clone());
+                Ok(client)
+            }
+            _ => Ok(self.http.clone()),
+        }
     }
 
     /// What pulls from a registry try first.
@@ -139,12 +145,14 @@ impl RegistryClient {
         fill: impl Fn(Request<'a>) -> Request<'a>,
     ) -> Result<Response, Failure> {
         let registry = canonical(registry);
-        let http = self.http(registry);
+        let http = self.http(registry)?;
         let mut request = fill(Request::new(method, url.as_str()));
         if !self.is_own(registry, url)? {
             return Ok(http.send(&request)?);
         }
-        let authorise = || self.tokens.authorization(http, &*self.auth, registry, scopes);
+        let insecure = url.scheme() == "http";
+        let authorise =
+            || self.tokens.authorization(&http, &*self.auth, registry, insecure, scopes);
         let shown = authorise()?;
         if let Some(header) = &shown {
             request = request.header("authorization", header);

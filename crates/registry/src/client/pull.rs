@@ -140,7 +140,7 @@ impl RegistryClient {
         progress: &dyn Fn(u64),
     ) -> Result<(), RegistryError> {
         let fetch = || {
-            let http = self.http(&repository.registry);
+            let http = self.http(&repository.registry)?;
             let mut hasher = blob.digest.hasher();
             let (mut done, mut failed, mut attempt) = (0, None::<Failure>, 1);
             loop {

@@ -127,7 +127,7 @@ impl Upload<'_> {
             } else {
                 let gone = is_gone(stage, &failure);
                 let shown = format!("{}@{}", self.repository, self.push.blob.digest);
-                let (http, asked) = (self.client.http(registry), failure.retry_after());
+                let (http, asked) = (self.client.http(registry)?, failure.retry_after());
                 if !begun
                     || !(gone || failure.is_transient())
                     || !http.pause(attempt, &failure, asked, &shown)

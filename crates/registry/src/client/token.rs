@@ -103,12 +103,13 @@ impl Tokens {
     }
 
     /// The `Authorization` header for requests within `scopes`; `None` where nothing was demanded
-    /// yet or we have nothing to show.
+    /// yet or we have nothing to show. Only where `insecure` is set may secrets go over plain http.
     pub(crate) fn authorization(
         &self,
         http: &Client,
         auth: &dyn Authenticator,
         registry: &str,
+        insecure: bool,
         scopes: &Scopes,
     ) -> Result<Option<String>, Failure> {
         let Some(challenge) = lock(&self.challenges).get(registry).cloned() else {
@@ -133,7 +134,8 @@ impl Tokens {
         if wanted.is_empty() {
             wanted.extend(scope);
         }
-        let service = TokenService { registry, realm: &realm, service: service.as_deref() };
+        let service = service.as_deref();
+        let service = TokenService { registry, insecure, realm: &realm, service };
         let token = service.ask(http, &wanted, &credentials);
         if matches!(token, Err(Failure::Unauthorized { .. })) {
             // A helper program may have newer ones by the next time.
@@ -176,6 +178,7 @@ fn basic(username: &str, password: &str) -> String {
 /// Where a registry sends us for tokens.
 struct TokenService<'a> {
     registry: &'a str,
+    insecure: bool,
     realm: &'a str,
     service: Option<&'a str>,
 }
@@ -209,7 +212,7 @@ impl TokenService<'_> {
         let mut url =
             Url::parse(self.realm).map_err(|error| self.failed(format!("not a URL: {error}")))?;
         let host = url.host_str().unwrap_or_default();
-        if url.scheme() != "https" && !is_loopback(host) && !is_loopback(self.registry) {
+        if url.scheme() != "https" && !is_loopback(host) && !self.insecure {
             return Err(self.failed("it is not asked over an unprotected connection"));
         }
         url.set_fragment(None);
