@@ -24,6 +24,7 @@ const MAP: &[(&str, &[&str])] = &[
     ("store", &["oci"]),
     ("debian", &["oci", "layer"]),
     ("registry", &["oci", "store", "http"]),
+    ("credentials", &[]),
     (
         "engine",
         &["oci", "dockerfile", "plan", "sandbox", "layer", "store", "debian", "handler", "twin"],
@@ -40,6 +41,7 @@ const MAP: &[(&str, &[&str])] = &[
             "store",
             "http",
             "registry",
+            "credentials",
             "debian",
             "engine",
         ],
@@ -80,6 +82,7 @@ const OUT_OF_REACH: &[(&[&str], &[&str])] = &[
         &["reqwest", "hyper", "axum", "rustls", "tokio", "clap", "indicatif", "anstream"],
     ),
     (&["oci", "dockerfile", "plan"], &["rustix", "libc", "tempfile"]),
+    (&["credentials"], &["reqwest", "hyper", "axum", "rustls", "tokio", "clap", "anstream"]),
     (&["http", "registry"], &["clap", "indicatif", "anstream", "anyarch-plan", "anyarch-sandbox"]),
 ];
 
