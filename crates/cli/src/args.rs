@@ -44,6 +44,15 @@ pub(crate) struct GlobalArgs {
     /// Folder of images, snapshots and build cache [default: anyarch in the XDG data folder]
     #[arg(long, value_name = "DIR", env = "ANYARCH_STORE", hide_env_values = true, global = true)]
     pub(crate) store: Option<PathBuf>,
+    /// File with settings of registries [default: anyarch/registries.toml in the XDG config folder]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "ANYARCH_REGISTRIES",
+        hide_env_values = true,
+        global = true
+    )]
+    pub(crate) registries: Option<PathBuf>,
     /// How progress is shown: a live tree on a terminal, plain lines, or JSON events on standard
     /// output
     #[arg(long, value_name = "HOW", value_enum, default_value_t, global = true)]

@@ -22,6 +22,8 @@ pub(crate) struct Global {
     pub(crate) store: Option<PathBuf>,
     /// The folder that it would be in without a flag or variable.
     pub(crate) default_store: Option<PathBuf>,
+    /// The file with settings of registries, where it was named.
+    pub(crate) registries: Option<PathBuf>,
     /// How progress is shown; never `Auto`.
     pub(crate) progress: Progress,
     /// Nothing but results, warnings and errors.
@@ -53,6 +55,7 @@ impl Global {
             plan: args.plan.unwrap_or_else(|| PathBuf::from(PLAN)),
             store: args.store.or_else(default_store),
             default_store: default_store(),
+            registries: args.registries,
             progress,
             quiet: args.quiet,
             verbose: args.verbose,

@@ -8,9 +8,12 @@ use std::sync::Arc;
 
 use anyarch_engine::Host;
 use anyarch_http::{Client, Config, Proxies, RetryEvent, Trust};
+use anyarch_registry::{Anonymous, RegistryClient};
 
 use crate::args::Ca;
 use crate::failure::Failure;
+use crate::global::Global;
+use crate::registries::{self, Logins};
 use crate::text;
 
 /// Bundles of certificates, where distributions keep them.
@@ -82,6 +85,18 @@ pub(crate) fn client(warn: impl Fn(String) + Send + Sync + 'static) -> Result<Cl
         ..Config::default()
     };
     Ok(Client::new(config)?)
+}
+
+/// A client for registries over `http`, with this machine's settings and nobody's login.
+pub(crate) fn anonymous_client(global: &Global, http: Client) -> Result<RegistryClient, Failure> {
+    let settings = registries::settings(global.registries.as_deref(), &variable)?;
+    Ok(RegistryClient::new(http, Anonymous).with_settings(settings))
+}
+
+/// A client for registries over `http`, with this machine's logins and settings.
+pub(crate) fn registry_client(global: &Global, http: Client) -> Result<RegistryClient, Failure> {
+    let settings = registries::settings(global.registries.as_deref(), &variable)?;
+    Ok(RegistryClient::new(http, Logins::of(&variable)).with_settings(settings))
 }
 
 fn variable(name: &str) -> Option<String> {

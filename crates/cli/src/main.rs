@@ -21,6 +21,7 @@ mod lock_file;
 mod output;
 mod publication;
 mod rehearsal;
+mod registries;
 mod report;
 mod text;
 mod tree;

@@ -2,7 +2,6 @@
 //! with its ways to the network, a reporter, a lock file, and an ear for Ctrl-C.
 
 use anyarch_engine::{BuildError, Engine, ErrorKind, Event, LockFile, OnEvent, Twins};
-use anyarch_registry::{Anonymous, RegistryClient};
 use anyarch_sandbox::{Cancel, Entered, Privilege};
 
 use crate::args::{Ca, StepArgs};
@@ -66,7 +65,7 @@ impl Workshop {
             }),
         }
         let client = host::client(report.warner())?;
-        let images = Box::new(RegistryClient::new(client.clone(), Anonymous));
+        let images = Box::new(host::registry_client(global, client.clone())?);
         let engine = Engine { store, host, fetch: Box::new(HttpFetch(client)), images, twins };
         Ok(Workshop { engine, report, global: global.clone(), interrupt })
     }

@@ -3,7 +3,6 @@
 use anyarch_engine::{Place, PublishRequest, confirm, publish};
 use anyarch_oci::ImageSource;
 use anyarch_plan::publish::select;
-use anyarch_registry::{Anonymous, RegistryClient};
 
 use crate::args::StepArgs;
 use crate::failure::Failure;
@@ -98,6 +97,6 @@ fn reader(
     let http = host::client(workshop.report.warner())?;
     Ok(Some(Box::new(match args.private {
         true => host::registry_client(global, http)?,
-        false => RegistryClient::new(http, Anonymous).with_settings(host::registry_settings(global)?),
+        false => host::anonymous_client(global, http)?,
     })))
 }
