@@ -6,6 +6,7 @@ use anyarch_engine::Twins;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::exit;
+use crate::lent::{SecretArg, SshArg};
 use crate::verb;
 
 /// Builds families of container images, for several platforms, without a daemon.
@@ -91,6 +92,12 @@ pub(crate) struct StepArgs {
     /// have (auto), the machine's (host), only the image's own (image), or those of a file
     #[arg(long, value_name = "auto|host|image|FILE", default_value = "auto")]
     pub(crate) ca: Ca,
+    /// A secret for steps that mount it: id=NAME,src=FILE or id=NAME,env=VARIABLE
+    #[arg(long, value_name = "SECRET")]
+    pub(crate) secret: Vec<SecretArg>,
+    /// An ssh agent for steps that mount it: `default`, or NAME=SOCKET
+    #[arg(long, value_name = "AGENT")]
+    pub(crate) ssh: Vec<SshArg>,
     /// Whether native programs stand in for those of foreign platforms where the result is
     /// proven to be the same
     #[arg(long, value_name = "WHEN", value_enum, default_value_t)]

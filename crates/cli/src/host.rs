@@ -52,6 +52,7 @@ pub(crate) fn host(ca: &Ca, single_id: bool) -> Result<Host, Failure> {
         boot_id: fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default(),
         cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         single_id,
+        ..Host::default()
     })
 }
 

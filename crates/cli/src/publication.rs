@@ -39,9 +39,7 @@ pub(crate) fn repository(text: &str, doing: &str) -> Result<Place, Failure> {
         return Err(wrong().hint(hint));
     }
     match reference.registry {
-        Some(registry) => {
-            Ok(Place { registry: Some(registry), repository: reference.repository })
-        }
+        Some(registry) => Ok(Place { registry: Some(registry), repository: reference.repository }),
         None => {
             Err(wrong().hint(format!("name the registry too, such as registry.example/{text}")))
         }

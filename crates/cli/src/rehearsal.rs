@@ -161,6 +161,9 @@ pub(crate) fn verdict(rehearsal: &Rehearsal) -> Result<(), Failure> {
         return Ok(());
     }
     let tags: Vec<String> = rehearsal.refused.iter().map(ToString::to_string).collect();
-    Err(Failure::refused(format!("{} would be refused: other content is there", text::listing(&tags)))
-        .hint("publish it as a new version, or move the tags with --force".to_owned()))
+    Err(Failure::refused(format!(
+        "{} would be refused: other content is there",
+        text::listing(&tags)
+    ))
+    .hint("publish it as a new version, or move the tags with --force".to_owned()))
 }

@@ -13,6 +13,7 @@ use crate::files;
 use crate::global::Global;
 use crate::host;
 use crate::interrupt::Interrupt;
+use crate::lent;
 use crate::lock_file;
 use crate::report::{Report, Summary};
 use crate::text;
@@ -30,7 +31,12 @@ pub(crate) struct Workshop {
 impl Workshop {
     /// Opens it for steps to run. Call while the program has one thread.
     pub(crate) fn open(global: &Global, steps: &StepArgs) -> Result<Workshop, Failure> {
-        Workshop::set_up(global, &steps.ca, steps.twins(), anyarch_sandbox::enter()?)
+        // Read before the namespace is entered, as whoever asks.
+        let (secrets, ssh) = (lent::secrets(&steps.secret)?, lent::agents(&steps.ssh)?);
+        let entered = anyarch_sandbox::enter()?;
+        let mut workshop = Workshop::set_up(global, &steps.ca, steps.twins(), entered)?;
+        (workshop.engine.host.secrets, workshop.engine.host.ssh) = (secrets, ssh);
+        Ok(workshop)
     }
 
     /// Opens it for finding out only: nothing can be mounted or run.

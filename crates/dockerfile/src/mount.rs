@@ -112,6 +112,16 @@ impl Mount {
         self.read(&mut |value| lexer.expand(value, lookup).map(Some)).map(|(mount, _)| mount)
     }
 
+    /// The stage, named context or image that the mount takes from; no variable can be in it. `None`
+    /// also where the mount is not valid, which [`Mount::resolve`] tells.
+    pub fn from(&self) -> Option<String> {
+        let fields = fields(&self.text)?;
+        let value = fields.iter().find_map(|(field, _)| {
+            (field_key(field) == "from").then(|| field.split_once('=')).flatten()
+        });
+        value.map(|(_, value)| value.to_owned())
+    }
+
     /// Checks what does not depend on variables.
     pub(crate) fn check(&self, lexer: &Lexer) -> Result<(), MountError> {
         let expand = &mut |value: &str| {

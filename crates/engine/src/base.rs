@@ -18,6 +18,7 @@ use crate::event::{Event, OnEvent, StepId, Stream, Unit};
 use crate::exec::OnOutput;
 use crate::foreign::ForeignTree;
 use crate::lock::{LockFile, LockedBase, LockedRequest};
+use crate::mounts::Mounts;
 use crate::op::{DebianOp, ExecOp};
 use crate::sources::{kept_sources, machine_sources, plan_sources};
 use crate::tally::Tally;
@@ -153,8 +154,9 @@ impl Session<'_> {
                 user: String::new(),
                 isolated: true,
                 scripts: Vec::new(),
+                mounts: Vec::new(),
             };
-            let exit = self.execute(root, &op, foreign.as_ref(), output)?;
+            let exit = self.execute(root, &op, &Mounts::default(), foreign.as_ref(), output)?;
             Ok(exit.shell_code())
         };
         anyarch_debian::configure(&tree, &base.resolution, self.epoch, &mut run, &progress)

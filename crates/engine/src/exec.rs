@@ -16,6 +16,7 @@ use crate::engine::Session;
 use crate::error::{BuildError, Context};
 use crate::event::Stream;
 use crate::foreign::ForeignTree;
+use crate::mounts::Mounts;
 use crate::op::ExecOp;
 use crate::trust;
 use crate::users::process_identity;
@@ -33,6 +34,7 @@ impl Session<'_> {
         &self,
         root: &Path,
         op: &ExecOp,
+        mounts: &Mounts,
         foreign: Option<&ForeignTree<'_>>,
         output: OnOutput<'_>,
     ) -> Result<Exit, BuildError> {
@@ -52,7 +54,9 @@ impl Session<'_> {
         files.extend(
             op.scripts.iter().map(|(path, text)| provided(path, text.clone().into_bytes())),
         );
-        let env = self.environment(&tree, op, identity.home.as_deref(), &mut files);
+        let mut env = self.environment(&tree, op, identity.home.as_deref(), &mut files);
+        env.extend(mounts.env.iter().cloned());
+        files.extend(mounts.files.iter().cloned());
         // As runc does: a working directory that is not there is made.
         let cwd = Path::new(&op.cwd);
         if !tree.exists(cwd) {
@@ -67,6 +71,7 @@ impl Session<'_> {
         process.hostname = HOSTNAME.to_owned();
         process.network = if op.isolated { Network::None } else { Network::Host };
         process.files = files;
+        process.mounts = mounts.mounts.clone();
         process.foreign = foreign.and_then(ForeignTree::process);
         let mut on_output = |stream: SandboxStream, bytes: &[u8]| {
             let stream = match stream {
@@ -184,7 +189,7 @@ fn has_own_sources(tree: &Root) -> bool {
 }
 
 fn provided(path: &str, contents: Vec<u8>) -> ProvidedFile {
-    ProvidedFile { path: PathBuf::from(path), contents }
+    ProvidedFile::new(path, contents)
 }
 
 /// The error of a process that ended badly.

@@ -24,31 +24,21 @@ pub(crate) enum Origin<'a> {
 }
 
 impl Origin<'_> {
-    /// Digest of what the copy takes in, for its cache key.
-    pub(crate) fn digest(&self, op: &CopyOp) -> Result<String, BuildError> {
+    /// Digest of what these source words take in, for the cache key.
+    pub(crate) fn digest(&self, sources: &[String]) -> Result<String, BuildError> {
         match self {
             Origin::Tree(chain) => {
                 Ok(chain.id().map_or_else(|| "empty".to_owned(), ToString::to_string))
             }
             Origin::Context(context) => {
                 let mut all = String::new();
-                for source in &op.sources {
+                for source in sources {
                     let found = context.find(source)?;
                     all.push_str(&format!("{source}\0{}\n", context.digest(&found)?));
                 }
                 Ok(Digest::sha256(all.as_bytes()).to_string())
             }
         }
-    }
-
-    /// Refuses a copy whose files changed after their digest was taken: its result would be kept
-    /// under the key of other content.
-    pub(crate) fn demand_unchanged(&self, op: &CopyOp, taken: &str) -> Result<(), BuildError> {
-        if self.digest(op)? == taken {
-            return Ok(());
-        }
-        Err(BuildError::failed("files of the build context changed while they were copied")
-            .hint("run again".to_owned()))
     }
 }
 

@@ -77,13 +77,10 @@ impl BuildGraph {
     /// The steps whose results a step needs.
     pub(crate) fn needs(&self, id: StepId) -> impl Iterator<Item = StepId> + '_ {
         let step = self.step(id);
-        let input = match &step.op {
-            Op::Copy(copy) => match copy.from {
-                CopyFrom::Step(input) => input,
-                CopyFrom::Context(_) => None,
-            },
-            _ => None,
-        };
-        step.parent.into_iter().chain(input)
+        let inputs = step.op.takes_from().into_iter().filter_map(|from| match from {
+            CopyFrom::Step(input) => input,
+            CopyFrom::Context(_) => None,
+        });
+        step.parent.into_iter().chain(inputs)
     }
 }

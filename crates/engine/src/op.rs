@@ -90,6 +90,119 @@ pub(crate) struct ExecOp {
     pub isolated: bool,
     /// Files that exist for the process alone: path and content (executable scripts).
     pub scripts: Vec<(String, String)>,
+    /// What is mounted for it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mounts: Vec<MountOp>,
+}
+
+/// A mount of a RUN step. What caches, secrets and agents hold is not part of the key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub(crate) enum MountOp {
+    /// Files of a context, a stage or an image; what is written to them is thrown away.
+    Bind {
+        /// Where from; its digest is part of the key in its stead.
+        #[serde(skip)]
+        from: CopyFrom,
+        /// Path there.
+        source: String,
+        /// Absolute path in the tree.
+        target: String,
+        /// Whether the process may write to them.
+        writable: bool,
+    },
+    /// A directory that is kept between builds.
+    Cache {
+        /// Its name.
+        id: String,
+        /// What it holds at first, and the path there.
+        #[serde(skip)]
+        from: Option<(CopyFrom, String)>,
+        /// Absolute path in the tree.
+        target: String,
+        /// Whether steps use it at once.
+        sharing: CacheSharing,
+        /// Whether the process may write to it.
+        writable: bool,
+        /// Permission bits of a new one.
+        mode: u32,
+        /// User and group id of a new one.
+        owner: (u32, u32),
+    },
+    /// Memory.
+    Tmpfs {
+        /// Absolute path in the tree.
+        target: String,
+        /// Limit in bytes.
+        size: Option<u64>,
+    },
+    /// A secret of whoever builds.
+    Secret {
+        /// Its name.
+        id: String,
+        /// Absolute path of the file, if it is to be one.
+        target: Option<String>,
+        /// Variable that holds it, if one is to.
+        variable: Option<String>,
+        /// Whether the step fails without it.
+        required: bool,
+        /// Permission bits.
+        mode: u32,
+        /// User and group id.
+        owner: (u32, u32),
+    },
+    /// The socket of an ssh agent of whoever builds.
+    Ssh {
+        /// Its name.
+        id: String,
+        /// Absolute path of the socket; `None`: the usual one.
+        target: Option<String>,
+        /// Whether the step fails without it.
+        required: bool,
+        /// Permission bits.
+        mode: u32,
+        /// User and group id.
+        owner: (u32, u32),
+    },
+}
+
+/// Whether steps use a cache at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum CacheSharing {
+    /// Several at once.
+    Shared,
+    /// One that comes while others run gets its own.
+    Private,
+    /// One after the other.
+    Locked,
+}
+
+impl Op {
+    /// Where it takes files from, besides its parent; in the order of its parts.
+    pub(crate) fn takes_from(&self) -> Vec<CopyFrom> {
+        match self {
+            Op::Copy(copy) => vec![copy.from],
+            Op::Exec(exec) => exec.mounts.iter().filter_map(MountOp::from).collect(),
+            Op::Debian(_) | Op::Image(_) | Op::Mkdir { .. } => Vec::new(),
+        }
+    }
+}
+
+impl MountOp {
+    /// Where it takes files from.
+    pub(crate) fn from(&self) -> Option<CopyFrom> {
+        self.source().map(|(from, _)| from)
+    }
+
+    /// Where it takes files from, and the path there.
+    pub(crate) fn source(&self) -> Option<(CopyFrom, String)> {
+        match self {
+            MountOp::Bind { from, source, .. } => Some((*from, source.clone())),
+            MountOp::Cache { from, .. } => from.clone(),
+            MountOp::Tmpfs { .. } | MountOp::Secret { .. } | MountOp::Ssh { .. } => None,
+        }
+    }
 }
 
 /// Files put into the tree (COPY, ADD).
@@ -112,7 +225,7 @@ pub(crate) struct CopyOp {
 }
 
 /// Where copied files come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum CopyFrom {
     /// The build context with this number.

@@ -14,6 +14,7 @@ use crate::error::{BuildError, Context};
 use crate::event::{Event, Stream};
 use crate::exec::{ended_badly, shorten};
 use crate::image::BuiltImage;
+use crate::mounts::Mounts;
 use crate::op::ExecOp;
 use crate::resolve::Resolved;
 
@@ -61,6 +62,7 @@ impl Session<'_> {
             user: config.user.clone(),
             isolated: false,
             scripts: Vec::new(),
+            mounts: Vec::new(),
         };
         let tree = self.mount(&image.chain)?;
         let mut output = |stream: Stream, bytes: &[u8]| {
@@ -72,7 +74,8 @@ impl Session<'_> {
         };
         // What is published is tested as its users run it: nothing stands in for anything.
         let foreign = self.foreign_tree(resolved, &image.platform, None, tree.root(), None)?;
-        let exit = self.execute(tree.root(), &op, foreign.as_ref(), &mut output)?;
+        let exit =
+            self.execute(tree.root(), &op, &Mounts::default(), foreign.as_ref(), &mut output)?;
         if !exit.success() {
             let error = ended_badly(
                 &format!(

@@ -39,8 +39,8 @@ impl Solved {
 /// What a step works on.
 struct Inputs {
     parent: Chain,
-    /// What it copies from.
-    input: Option<Chain>,
+    /// The trees that it copies or mounts from, by step.
+    trees: BTreeMap<StepId, Chain>,
     /// Where twins of its programs may be taken from.
     sibling: Option<Chain>,
 }
@@ -105,7 +105,7 @@ impl Session<'_> {
     ) {
         loop {
             let mut now = lock(state);
-            let (step, parent, input, sibling) = loop {
+            let (step, parent, trees, sibling) = loop {
                 if now.failure.is_none() && self.cancel.is_cancelled() {
                     now.failure = Some(BuildError::cancelled());
                 }
@@ -114,17 +114,17 @@ impl Session<'_> {
                     return;
                 }
                 match next(graph, &now) {
-                    Some((step, parent, input)) => {
+                    Some((step, parent, trees)) => {
                         let sibling = graph.step(step).sibling;
                         let sibling = sibling.and_then(|native| now.chains[native.0].clone());
-                        break (step, parent, input, sibling);
+                        break (step, parent, trees, sibling);
                     }
                     None => now = changed.wait(now).unwrap_or_else(PoisonError::into_inner),
                 }
             };
             now.begun[step.0] = true;
             drop(now);
-            let inputs = Inputs { parent, input, sibling };
+            let inputs = Inputs { parent, trees, sibling };
             let result = self.attempt(graph, resolved, step, &inputs);
             let mut now = lock(state);
             match result {
@@ -204,20 +204,14 @@ impl Session<'_> {
         if let Op::Image(image) = &step.op {
             return self.pull(step.info.id, image);
         }
-        let origin = match &step.op {
-            Op::Copy(copy) => Some(match (copy.from, &inputs.input) {
-                (CopyFrom::Context(number), _) => Origin::Context(&resolved.contexts[number]),
-                (CopyFrom::Step(_), Some(chain)) => Origin::Tree(chain),
-                (CopyFrom::Step(_), None) => {
-                    return Err(BuildError::failed("the stage to copy from is empty"));
-                }
-            }),
-            _ => None,
+        let empty = Chain::default();
+        let origins = |from: CopyFrom| match from {
+            CopyFrom::Context(number) => Origin::Context(&resolved.contexts[number]),
+            CopyFrom::Step(step) => {
+                Origin::Tree(step.and_then(|step| inputs.trees.get(&step)).unwrap_or(&empty))
+            }
         };
-        let taken = match (&step.op, &origin) {
-            (Op::Copy(copy), Some(origin)) => Some(origin.digest(copy)?),
-            _ => None,
-        };
+        let taken = taken(&step.op, &origins)?;
         let parts = KeyParts::new(&step.op, taken, &step.platform, parent, self.layout())?;
         let key = parts.key()?;
         // What is to be verified runs, whatever is known.
@@ -241,14 +235,18 @@ impl Session<'_> {
             |tree: &Path| self.native_tree(graph, resolved, step, inputs.sibling.clone(), tree);
         let run = |allowed: &Allowed, quiet: bool| {
             let how = How { natives: &natives, allowed, quiet };
-            self.run_op(resolved, step, parent, origin.as_ref(), &how)
+            self.run_op(resolved, step, parent, &origins, &how)
         };
         let (chain, tally) = run(&Allowed::All, false)?;
         if verify {
             self.verify(parent, (&chain, &tally), &|allowed| run(allowed, true))?;
         }
-        if let (Op::Copy(copy), Some(origin), Some(taken)) = (&step.op, &origin, &parts.input) {
-            origin.demand_unchanged(copy, taken)?;
+        if parts.input != crate::solve::taken(&step.op, &origins)? {
+            // Its result would be kept under the key of other content.
+            return Err(BuildError::failed(
+                "files of the build context changed while they were copied",
+            )
+            .hint("run again".to_owned()));
         }
         cache::keep(store, &key, &Record { parts, result: chain.clone() })?;
         Ok((chain, false))
@@ -259,7 +257,7 @@ impl Session<'_> {
         resolved: &Resolved,
         step: &Step,
         parent: &Chain,
-        origin: Option<&Origin<'_>>,
+        origins: Origins<'_>,
         how: &How<'_>,
     ) -> Result<(Chain, Tally), BuildError> {
         let id = step.info.id;
@@ -281,7 +279,9 @@ impl Session<'_> {
                     true => foreign(tree.root(), self.step_environment(tree.root(), op)?)?,
                     false => None,
                 };
-                let exit = self.execute(tree.root(), op, foreign.as_ref(), &mut output)?;
+                let mounts = self.prepare_mounts(op, origins)?;
+                let exit = self.execute(tree.root(), op, &mounts, foreign.as_ref(), &mut output)?;
+                mounts.close(self)?;
                 if let Some(foreign) = &foreign {
                     tally = foreign.tally();
                 }
@@ -291,8 +291,7 @@ impl Session<'_> {
                 }
             }
             Op::Copy(op) => {
-                let origin = origin.ok_or_else(|| BuildError::failed("a copy without origin"))?;
-                self.copy(tree.root(), op, origin)?;
+                self.copy(tree.root(), op, &origins(op.from))?;
             }
             Op::Mkdir { path, user } => self.make_directory(tree.root(), path, user)?,
             Op::Debian(op) => {
@@ -381,6 +380,26 @@ impl Session<'_> {
     }
 }
 
+/// Finds where files are taken from.
+pub(crate) type Origins<'a> = &'a dyn Fn(CopyFrom) -> Origin<'a>;
+
+/// Digest of what a step takes in besides its parent; `None` where it takes nothing.
+fn taken(op: &Op, origins: Origins<'_>) -> Result<Option<String>, BuildError> {
+    match op {
+        Op::Copy(copy) => Ok(Some(origins(copy.from).digest(&copy.sources)?)),
+        Op::Exec(exec) if !op.takes_from().is_empty() => {
+            let mut all = String::new();
+            for mount in &exec.mounts {
+                if let Some((from, source)) = mount.source() {
+                    all.push_str(&format!("{}\n", origins(from).digest(&[source])?));
+                }
+            }
+            Ok(Some(anyarch_oci::Digest::sha256(all.as_bytes()).to_string()))
+        }
+        _ => Ok(None),
+    }
+}
+
 fn find_base<'a>(
     resolved: &'a Resolved,
     op: &crate::op::DebianOp,
@@ -390,21 +409,18 @@ fn find_base<'a>(
 }
 
 /// The first step that has not begun and whose needs are all there.
-fn next(graph: &BuildGraph, now: &Progress) -> Option<(StepId, Chain, Option<Chain>)> {
+fn next(graph: &BuildGraph, now: &Progress) -> Option<(StepId, Chain, BTreeMap<StepId, Chain>)> {
     let ready = |step: &&Step| {
         !now.begun[step.info.id.0]
             && graph.needs(step.info.id).all(|need| now.chains[need.0].is_some())
     };
     let step = graph.steps().iter().find(ready)?;
     let chain = |id: StepId| now.chains[id.0].clone().unwrap_or_default();
-    let input = match &step.op {
-        Op::Copy(copy) => match copy.from {
-            CopyFrom::Step(from) => Some(from.map(chain).unwrap_or_default()),
-            CopyFrom::Context(_) => None,
-        },
-        _ => None,
-    };
-    Some((step.info.id, step.parent.map(chain).unwrap_or_default(), input))
+    let trees = step.op.takes_from().into_iter().filter_map(|from| match from {
+        CopyFrom::Step(from) => from.map(|from| (from, chain(from))),
+        CopyFrom::Context(_) => None,
+    });
+    Some((step.info.id, step.parent.map(chain).unwrap_or_default(), trees.collect()))
 }
 
 fn lock(state: &Mutex<Progress>) -> MutexGuard<'_, Progress> {

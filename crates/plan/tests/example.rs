@@ -33,7 +33,9 @@ fn every_known_name_is_a_line_of_the_makefile() {
     let lines = lines();
     for name in NAMES.split_whitespace() {
         assert!(lines.iter().any(|(known, _)| *known == name), "{name} has no line");
-        assert!(MAKEFILE.contains(&format!(" {name} ")) || MAKEFILE.contains(&format!(" {name}\n")));
+        assert!(
+            MAKEFILE.contains(&format!(" {name} ")) || MAKEFILE.contains(&format!(" {name}\n"))
+        );
     }
 }
 

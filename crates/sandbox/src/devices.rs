@@ -19,7 +19,7 @@ use rustix::mount::{
 use crate::error::{At, Failure};
 use crate::mountapi::{self, Opt, new_mount};
 use crate::privilege::Privilege;
-use crate::process::{Mount, Network, Process};
+use crate::process::{Mount, Network, Process, ProvidedFile};
 use crate::rooted::{self, Kind, Make, locate};
 use crate::run::kind_of;
 
@@ -180,7 +180,7 @@ fn stage_files<'a>(
         .enumerate()
         .map(|(number, file)| {
             let name = number.to_string();
-            let mount = write_file(staging.as_fd(), OsStr::new(&name), &file.contents)
+            let mount = write_file(staging.as_fd(), OsStr::new(&name), file)
                 .and_then(|()| locate(staging.as_fd(), Path::new(&name)))
                 .and_then(|file| mountapi::clone_one(file.as_fd()))
                 .at(|| format!("provide {}", file.path.display()))?;
@@ -189,16 +189,21 @@ fn stage_files<'a>(
         .collect()
 }
 
-/// What begins like a script may be run.
-fn mode_of(contents: &[u8]) -> u32 {
-    if contents.starts_with(b"#!") { 0o755 } else { 0o644 }
+fn write_file(directory: BorrowedFd<'_>, name: &OsStr, file: &ProvidedFile) -> io::Result<()> {
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+    let fd = rustix::fs::openat(directory, name, flags, Mode::from_raw_mode(0o600))?;
+    fill(fd.into(), file)
 }
 
-fn write_file(directory: BorrowedFd<'_>, name: &OsStr, contents: &[u8]) -> io::Result<()> {
-    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-    let mode = Mode::from_raw_mode(mode_of(contents));
-    let fd = rustix::fs::openat(directory, name, flags, mode)?;
-    std::fs::File::from(fd).write_all(contents)
+/// Writes the content, then gives the file its owner and mode.
+fn fill(mut place: std::fs::File, file: &ProvidedFile) -> io::Result<()> {
+    place.write_all(&file.contents)?;
+    if file.owner != (0, 0) {
+        std::os::unix::fs::fchown(&place, Some(file.owner.0), Some(file.owner.1))?;
+    }
+    // What begins like a script may be run.
+    let usual = if file.contents.starts_with(b"#!") { 0o755 } else { 0o644 };
+    place.set_permissions(Permissions::from_mode(file.mode.unwrap_or(usual)))
 }
 
 fn dev(root: BorrowedFd<'_>, privilege: Privilege) -> Result<(), Failure> {
@@ -270,9 +275,7 @@ fn private_directory(root: BorrowedFd<'_>, process: &Process) -> Result<Option<O
             .and_then(|_| {
                 let flags = OFlags::WRONLY | OFlags::TRUNC;
                 let fd = rooted::open_in(root, &file.path, flags, Mode::empty())?;
-                let mut place = std::fs::File::from(fd);
-                place.set_permissions(Permissions::from_mode(mode_of(&file.contents)))?;
-                place.write_all(&file.contents)
+                fill(fd.into(), file)
             })
             .at(|| format!("provide {}", file.path.display()))?;
     }

@@ -150,6 +150,17 @@ pub struct ProvidedFile {
     pub path: PathBuf,
     /// What it holds.
     pub contents: Vec<u8>,
+    /// Permission bits; without, 0755 for what begins like a script and else 0644.
+    pub mode: Option<u32>,
+    /// User and group id.
+    pub owner: (u32, u32),
+}
+
+impl ProvidedFile {
+    /// A file of root that everybody may read.
+    pub fn new(path: impl Into<PathBuf>, contents: impl Into<Vec<u8>>) -> ProvidedFile {
+        ProvidedFile { path: path.into(), contents: contents.into(), mode: None, owner: (0, 0) }
+    }
 }
 
 /// Standard input of a process.

@@ -57,6 +57,9 @@ pub(crate) fn encode_process(process: &Process) -> Vec<u8> {
     out.list(&process.files, |out, file| {
         out.os(file.path.as_os_str());
         out.bytes(&file.contents);
+        out.number(file.mode.map_or(u64::MAX, u64::from));
+        out.number(file.owner.0.into());
+        out.number(file.owner.1.into());
     });
     out.number((process.stdin == Stdin::Inherit).into());
     out.number((process.output == Output::Inherit).into());
@@ -97,7 +100,12 @@ pub(crate) fn decode_process(bytes: &[u8]) -> io::Result<Process> {
             })
         })?,
         files: read.list(|read| {
-            Ok(ProvidedFile { path: read.path()?, contents: read.bytes()?.to_vec() })
+            Ok(ProvidedFile {
+                path: read.path()?,
+                contents: read.bytes()?.to_vec(),
+                mode: u32::try_from(read.number()?).ok(),
+                owner: (read.small()?, read.small()?),
+            })
         })?,
         stdin: if read.number()? == 1 { Stdin::Inherit } else { Stdin::Null },
         output: if read.number()? == 1 { Output::Inherit } else { Output::Pipe },
@@ -277,7 +285,11 @@ mod tests {
                 Mount::Tmpfs { target: "/tmp".into(), size: None, mode: 0o1777 },
                 Mount::Tmpfs { target: "/x".into(), size: Some(9), mode: 0o755 },
             ],
-            files: vec![ProvidedFile { path: "/etc/hosts".into(), contents: vec![0, 1, 2] }],
+            files: vec![ProvidedFile {
+                mode: Some(0o400),
+                owner: (1, 2),
+                ..ProvidedFile::new("/etc/hosts", [0, 1, 2])
+            }],
             stdin: Stdin::Inherit,
             output: Output::Inherit,
             uid: 7,

@@ -102,6 +102,12 @@ impl Store {
         Lock::try_exclusive(&self.root.join("locks").join(name))
     }
 
+    /// Takes the named advisory lock together with others that share it; `None` where somebody holds
+    /// it alone.
+    pub fn try_lock_shared(&self, name: &str) -> Result<Option<Lock>, StoreError> {
+        Lock::try_shared(&self.root.join("locks").join(name))
+    }
+
     /// Replaces a small file by rename, on disk before it is visible: complete, or as it was
     /// before, after a crash of the machine too. What is the same already is left alone.
     fn replace(work: &Work, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {

@@ -31,8 +31,17 @@ impl Lock {
 
     /// Takes the lock on `path` if nobody holds it.
     pub(crate) fn try_exclusive(path: &Path) -> Result<Option<Lock>, StoreError> {
+        Lock::attempt(path, FlockOperation::NonBlockingLockExclusive)
+    }
+
+    /// Takes the lock on `path` together with others that share it, if nobody holds it alone.
+    pub(crate) fn try_shared(path: &Path) -> Result<Option<Lock>, StoreError> {
+        Lock::attempt(path, FlockOperation::NonBlockingLockShared)
+    }
+
+    fn attempt(path: &Path, operation: FlockOperation) -> Result<Option<Lock>, StoreError> {
         let file = open(path)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        match flock(&file, operation) {
             Ok(()) => Ok(Some(Lock { _file: file })),
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
             Err(error) => Err(error).at("lock", path),

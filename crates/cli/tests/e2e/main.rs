@@ -16,6 +16,7 @@ mod killed;
 mod leaks;
 mod memory;
 mod mistakes;
+mod mounts;
 mod packages;
 mod publish;
 mod pulled;

@@ -53,7 +53,9 @@ pub fn confirm(
         let what = || format!("failed to verify {reference}");
         let (descriptor, bytes) = reader.manifest(&reference).map_err(|error| {
             let hint = error.hint.clone().map(|hint| {
-                format!("{hint}; a repository that not everybody may read is released with --private")
+                format!(
+                    "{hint}; a repository that not everybody may read is released with --private"
+                )
             });
             BuildError::failed(what()).hint(hint).because(error)
         })?;
@@ -83,7 +85,9 @@ pub fn confirm(
     }
     let mut once: BTreeSet<Digest> = BTreeSet::new();
     blobs.retain(|(_, blob)| once.insert(blob.digest.clone()));
-    parallel::each(AT_ONCE, &blobs, |(reference, blob)| session.read_back(reader, reference, blob))?;
+    parallel::each(AT_ONCE, &blobs, |(reference, blob)| {
+        session.read_back(reader, reference, blob)
+    })?;
     Ok(Confirmed { images, bytes: blobs.iter().map(|(_, blob)| blob.size).sum() })
 }
 

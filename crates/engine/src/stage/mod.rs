@@ -106,14 +106,12 @@ pub(crate) fn outside_names(input: &Input<'_>) -> Result<Vec<OutsideName>, Build
             });
         }
         for instruction in &stage.instructions {
-            let Some(from) = copies_from(instruction) else { continue };
-            if reader.stage_before(from, at).is_none() {
-                let origin = reader.origin(instruction.span.lines.start());
-                names.push(OutsideName {
-                    name: from.to_owned(),
-                    platform: input.platform.clone(),
-                    origin,
-                });
+            for from in takes_from(instruction) {
+                if reader.stage_before(&from, at).is_none() {
+                    let origin = reader.origin(instruction.span.lines.start());
+                    let platform = input.platform.clone();
+                    names.push(OutsideName { name: from, platform, origin });
+                }
             }
         }
     }
@@ -185,11 +183,13 @@ fn unknown_name(name: &str) -> BuildError {
         .hint("name a stage above, a [base] of the plan, or an image reference".to_owned())
 }
 
-/// The expanded value of `--from`. Variables are not allowed in it, as in BuildKit.
-fn copies_from(instruction: &Instruction) -> Option<&str> {
+/// The values of `--from` and of `from=` in mounts. Variables are not allowed in them, as in BuildKit.
+fn takes_from(instruction: &Instruction) -> Vec<String> {
     match &instruction.kind {
-        Kind::Copy(copy) => copy.from.as_ref().map(|from| from.as_str()),
-        _ => None,
+        Kind::Copy(copy) => copy.from.iter().map(|from| from.as_str().to_owned()).collect(),
+        // A mount that is not valid is found out when its instruction is applied.
+        Kind::Run(run) => run.mounts.iter().filter_map(anyarch_dockerfile::Mount::from).collect(),
+        _ => Vec::new(),
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyarch_dockerfile::{Kind, Lexer, Stage};
 use anyarch_oci::Platform;
 
-use super::{Input, copies_from};
+use super::{Input, takes_from};
 use crate::error::BuildError;
 use crate::event::Origin;
 
@@ -104,8 +104,8 @@ impl<'a> Reader<'a> {
             }
             let (base, _) = self.from(&stages[at])?;
             open.extend(self.stage_before(&base, at));
-            let froms = stages[at].instructions.iter().filter_map(copies_from);
-            open.extend(froms.filter_map(|from| self.stage_before(from, at)));
+            let froms = stages[at].instructions.iter().flat_map(takes_from);
+            open.extend(froms.filter_map(|from| self.stage_before(&from, at)));
         }
         Ok(needed.into_iter().collect())
     }

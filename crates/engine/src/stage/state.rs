@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use anyarch_dockerfile::{
-    Add, Command, Copy, Healthcheck, Instruction, Kind, Lexer, Network, Run, Security,
+    Add, Command, Copy, Healthcheck, Instruction, Kind, Lexer, MountKind, Network, ResolvedMount,
+    Run, Security, Sharing,
 };
 use anyarch_oci::{ContainerConfig, Empty, Healthcheck as HealthConfig, Platform};
 
@@ -12,7 +13,7 @@ use super::{Bases, DEFAULT_PATH, HistoryItem, Lowered, absolute, unknown_name};
 use crate::error::BuildError;
 use crate::event::{Origin, StepId};
 use crate::graph::BuildGraph;
-use crate::op::{CopyFrom, CopyOp, ExecOp, Op};
+use crate::op::{CacheSharing, CopyFrom, CopyOp, ExecOp, MountOp, Op};
 
 /// A stage while its instructions are applied.
 pub(super) struct State<'a> {
@@ -67,7 +68,7 @@ impl<'a> State<'a> {
         bases: Bases<'_>,
     ) -> Result<(), BuildError> {
         match &instruction.kind {
-            Kind::Run(run) => return self.run(run, instruction, origin),
+            Kind::Run(run) => return self.run(run, instruction, origin, done, bases),
             Kind::Copy(copy) => return self.copy(copy, instruction, origin, done, bases),
             Kind::Add(add) => return self.add(add, instruction, origin),
             Kind::Workdir(path) => return self.workdir(path, origin),
@@ -196,10 +197,9 @@ impl<'a> State<'a> {
         run: &Run,
         instruction: &Instruction,
         origin: &Origin,
+        done: &BTreeMap<usize, Lowered>,
+        bases: Bases<'_>,
     ) -> Result<(), BuildError> {
-        if !run.mounts.is_empty() {
-            return Err(not_run("RUN --mount"));
-        }
         if run.security == Security::Insecure {
             return Err(BuildError::input("RUN --security=insecure is refused")
                 .hint("steps run with the default set of capabilities only".to_owned()));
@@ -225,6 +225,7 @@ impl<'a> State<'a> {
                 .into_iter()
                 .map(|script| (script.path, script.content))
                 .collect(),
+            mounts: self.mounts(run, done, bases)?,
         });
         let mut created_by = "RUN ".to_owned();
         if !self.args.is_empty() {
@@ -265,17 +266,7 @@ impl<'a> State<'a> {
                 return Err(not_run(flag));
             }
         }
-        let from = match &copy.from {
-            None => CopyFrom::Context(self.reader.input.context),
-            Some(name) => {
-                let stage =
-                    self.reader.stage_before(name, self.at).and_then(|at| done.get(&at).cloned());
-                let tree = stage
-                    .or_else(|| bases(name, self.reader.input.platform))
-                    .ok_or_else(|| unknown_name(name))?;
-                CopyFrom::Step(tree.step)
-            }
-        };
+        let from = self.copy_from(copy.from.as_ref().map(|from| from.as_str()), done, bases)?;
         let words: Vec<&str> = copy.sources.iter().map(|word| word.as_str()).collect();
         let op = CopyOp {
             from,
@@ -288,6 +279,112 @@ impl<'a> State<'a> {
         };
         self.add_copy("COPY", op, instruction, origin);
         Ok(())
+    }
+
+    /// What `--from` or `from=` names; without one, the build context.
+    fn copy_from(
+        &self,
+        name: Option<&str>,
+        done: &BTreeMap<usize, Lowered>,
+        bases: Bases<'_>,
+    ) -> Result<CopyFrom, BuildError> {
+        let Some(name) = name else { return Ok(CopyFrom::Context(self.reader.input.context)) };
+        let stage = self.reader.stage_before(name, self.at).and_then(|at| done.get(&at).cloned());
+        let tree = stage
+            .or_else(|| bases(name, self.reader.input.platform))
+            .ok_or_else(|| unknown_name(name))?;
+        Ok(CopyFrom::Step(tree.step))
+    }
+
+    fn mounts(
+        &self,
+        run: &Run,
+        done: &BTreeMap<usize, Lowered>,
+        bases: Bases<'_>,
+    ) -> Result<Vec<MountOp>, BuildError> {
+        let mut mounts = Vec::new();
+        for mount in &run.mounts {
+            let resolved = mount
+                .resolve(&self.reader.lexer, &mut |name| self.lookup(name))
+                .map_err(|error| BuildError::input("RUN --mount is not valid").because(error))?;
+            mounts.push(self.mount(&resolved, done, bases)?);
+        }
+        Ok(mounts)
+    }
+
+    /// One mount, with the defaults of the Dockerfile reference ("RUN --mount").
+    fn mount(
+        &self,
+        mount: &ResolvedMount,
+        done: &BTreeMap<usize, Lowered>,
+        bases: Bases<'_>,
+    ) -> Result<MountOp, BuildError> {
+        let target = mount
+            .target
+            .as_ref()
+            .map(|target| absolute(&self.tree.config.config.working_dir, target));
+        let needed = || {
+            target.clone().ok_or_else(|| {
+                BuildError::input(format!("RUN --mount=type={} needs a target", mount.kind.name()))
+            })
+        };
+        let owner = (mount.uid.unwrap_or(0), mount.gid.unwrap_or(0));
+        let from = mount.from.as_deref();
+        let source = absolute("/", mount.source.as_deref().unwrap_or("/"));
+        Ok(match mount.kind {
+            MountKind::Bind => MountOp::Bind {
+                from: self.copy_from(from, done, bases)?,
+                source,
+                target: needed()?,
+                writable: !mount.read_only,
+            },
+            MountKind::Tmpfs => MountOp::Tmpfs { target: needed()?, size: mount.size },
+            MountKind::Cache => {
+                let target = needed()?;
+                let first = match from {
+                    Some(_) => Some((self.copy_from(from, done, bases)?, source)),
+                    None => None,
+                };
+                MountOp::Cache {
+                    id: mount.id.clone().unwrap_or_else(|| target.clone()),
+                    from: first,
+                    target,
+                    sharing: match mount.sharing {
+                        None | Some(Sharing::Shared) => CacheSharing::Shared,
+                        Some(Sharing::Private) => CacheSharing::Private,
+                        Some(Sharing::Locked) => CacheSharing::Locked,
+                    },
+                    writable: !mount.read_only,
+                    mode: mount.mode.unwrap_or(0o755),
+                    owner,
+                }
+            }
+            MountKind::Secret => {
+                let last = |path: &String| path.rsplit('/').next().unwrap_or_default().to_owned();
+                let named = mount.id.clone().or_else(|| mount.source.as_ref().map(last));
+                let id = named.or_else(|| target.as_ref().map(last)).unwrap_or_default();
+                let usual = || format!("/run/secrets/{id}");
+                MountOp::Secret {
+                    target: match (&target, &mount.env) {
+                        (Some(target), _) => Some(target.clone()),
+                        (None, None) => Some(usual()),
+                        (None, Some(_)) => None,
+                    },
+                    variable: mount.env.clone(),
+                    required: mount.required,
+                    mode: mount.mode.unwrap_or(0o400),
+                    owner,
+                    id,
+                }
+            }
+            MountKind::Ssh => MountOp::Ssh {
+                id: mount.id.clone().unwrap_or_else(|| "default".to_owned()),
+                target,
+                required: mount.required,
+                mode: mount.mode.unwrap_or(0o600),
+                owner,
+            },
+        })
     }
 
     fn add(

@@ -27,7 +27,7 @@ pub(crate) const CASES: &[Case] = &[
 ];
 
 fn file(path: &str, contents: &str) -> ProvidedFile {
-    ProvidedFile { path: path.into(), contents: contents.into() }
+    ProvidedFile::new(path, contents)
 }
 
 fn devices(privilege: Privilege) {
