@@ -13,9 +13,13 @@
 mod data;
 mod dpkg;
 mod elf;
+mod known;
 mod patch;
 mod prove;
+mod reason;
 
 pub use data::{Data, DataError, PlatformNames};
 pub use dpkg::installed;
-pub use prove::{Known, Reason, Request, Twins, Unproven, prove};
+pub use known::Known;
+pub use prove::{Request, Twins, prove};
+pub use reason::{Reason, Unproven};
