@@ -11,6 +11,7 @@ fn main() {
     println!("cargo::rerun-if-changed=program");
     println!("cargo::rerun-if-changed=src/layout.rs");
     println!("cargo::rerun-if-changed=src/decide.rs");
+    println!("cargo::rerun-if-changed=src/divide.rs");
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap());
     if env::var("CARGO_CFG_TARGET_ARCH").unwrap() != "x86_64" {
         // Foreign platforms are emulated without twins there.

@@ -12,6 +12,9 @@
 
 #[path = "../src/decide.rs"]
 mod decide;
+#[path = "../src/divide.rs"]
+mod divide;
+mod division;
 mod files;
 #[path = "../src/layout.rs"]
 mod layout;
@@ -120,7 +123,9 @@ fn twin<'a>(
     if !variables.can_be_given(entry.variables)
         || decide::is_refused(table, entry.refused, start.arguments())
         || start.arguments().any(decide::is_about_itself)
-        || (entry.shell != 0 && !decide::is_plain_shell(start.arguments(), &mut files::is_odd))
+        || (entry.shell != 0
+            && !(division::can_be_mended()
+                && decide::is_plain_shell(start.arguments(), &mut files::is_odd)))
     {
         return None;
     }

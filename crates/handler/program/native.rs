@@ -2,7 +2,6 @@
 
 use core::mem::size_of;
 
-use crate::Leave;
 use crate::decide::Table;
 use crate::files::{PATH_MAX, path_of};
 use crate::layout::{AT_SHIM, Entry, Header, ShimConfig, Str};
@@ -11,6 +10,7 @@ use crate::stack::{AT_BASE, AT_ENTRY, AT_EXECFD, AT_FLAGS, AT_IGNORE, AT_NULL, A
 use crate::stack::{Pusher, Start, below};
 use crate::system::close;
 use crate::variables::Variables;
+use crate::{Leave, division};
 
 /// Prepares the dynamic loader of the twin, as if the kernel had started it with the program as its
 /// argument.
@@ -93,5 +93,8 @@ pub fn prepare(
     // SAFETY: the first word.
     unsafe { stack.write(argc) };
     close(program);
+    if entry.shell != 0 {
+        division::mend();
+    }
     Some(Leave { stack, address: loader.entry })
 }

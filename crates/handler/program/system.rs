@@ -9,9 +9,13 @@ pub const CLOSE: usize = 3;
 pub const FSTAT: usize = 5;
 pub const NEWFSTATAT: usize = 262;
 pub const MMAP: usize = 9;
+pub const RT_SIGACTION: usize = 13;
+pub const RT_SIGPROCMASK: usize = 14;
 pub const PREAD: usize = 17;
 pub const GETPID: usize = 39;
 pub const UNAME: usize = 63;
+pub const GETTID: usize = 186;
+pub const TGKILL: usize = 234;
 pub const FACCESSAT: usize = 269;
 pub const READLINKAT: usize = 267;
 
@@ -40,7 +44,8 @@ pub unsafe fn call(number: usize, arguments: [usize; 6]) -> isize {
 /// `path` is such a string.
 pub unsafe fn open(path: *const u8, flags: usize) -> Option<usize> {
     // SAFETY: the kernel reads the path only.
-    let fd = unsafe { call(OPENAT, [AT_FDCWD as usize, path as usize, flags | O_CLOEXEC, 0, 0, 0]) };
+    let fd =
+        unsafe { call(OPENAT, [AT_FDCWD as usize, path as usize, flags | O_CLOEXEC, 0, 0, 0]) };
     usize::try_from(fd).ok()
 }
 

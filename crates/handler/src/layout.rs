@@ -88,7 +88,8 @@ pub struct Entry {
     pub refused_variables: List,
     /// Offset of an [`Interpreter`], or 0 for a program that runs no programs itself.
     pub interpreter: u32,
-    /// 1: a shell, whose text is looked through (`decide::Scan`).
+    /// 1: a shell, whose text is looked through (`decide::Scan`), and whose divisions do not trap
+    /// (`divide`).
     pub shell: u32,
 }
 

@@ -16,6 +16,7 @@
 #![allow(unsafe_code)]
 
 pub mod decide;
+pub mod divide;
 pub mod image;
 pub mod layout;
 pub mod write;

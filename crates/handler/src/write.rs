@@ -48,7 +48,7 @@ pub struct Entry {
     pub refused_variables: Vec<String>,
     /// For an interpreter, what it may run.
     pub interpreter: Option<Interpreter>,
-    /// Whether it is a shell, whose text is looked through.
+    /// Whether it is a shell, whose text is looked through and whose divisions do not trap.
     pub shell: bool,
 }
 

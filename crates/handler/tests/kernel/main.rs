@@ -11,6 +11,8 @@
 #[cfg(target_arch = "x86_64")]
 mod deciding;
 #[cfg(target_arch = "x86_64")]
+mod dividing;
+#[cfg(target_arch = "x86_64")]
 mod entering;
 #[cfg(target_arch = "x86_64")]
 mod many;
@@ -36,8 +38,15 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let option = |name: &str| arguments.iter().find_map(|arg| arg.strip_prefix(name));
     #[cfg(target_arch = "x86_64")]
-    let cases: Vec<Case> =
-        [entering::CASES, variables::CASES, deciding::CASES, shim::CASES, many::CASES].concat();
+    let cases: Vec<Case> = [
+        entering::CASES,
+        variables::CASES,
+        deciding::CASES,
+        dividing::CASES,
+        shim::CASES,
+        many::CASES,
+    ]
+    .concat();
     #[cfg(not(target_arch = "x86_64"))]
     let cases: Vec<Case> = Vec::new(); // no handler yet
     if arguments.iter().any(|arg| arg == "--list") {

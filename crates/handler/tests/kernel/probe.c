@@ -195,6 +195,32 @@ static int shim(const char *path, const char *folder, const char *absent) {
     return 0;
 }
 
+/* Divisions that trap: in registers, in memory, as C makes them; before and after them the stack is as it was. */
+static int divide(void) {
+    volatile long low = -9223372036854775807L - 1, minus = -1, none = 0, plain = 17;
+    volatile long row[3] = {5, -1, 0};
+    volatile int small = -2147483647 - 1, one = -1, zero = 0, at = 1;
+    volatile unsigned long great = -1UL;
+    volatile unsigned char byte = 200, nil = 0;
+    printf("long %ld %ld %ld %ld\n", low / minus, low % minus, plain / none, plain % none);
+    printf("row %ld %ld %ld\n", low / row[at], row[0] % row[at + 1], row[2] / row[at + 1]);
+    printf("int %d %d %d %d\n", small / one, small % one, small / zero, small % zero);
+    printf("unsigned %lu %lu\n", great / (unsigned long)none, great % (unsigned long)none);
+    printf("byte %d %d\n", byte / nil, byte % nil);
+    short rest, quotient;
+    asm volatile("idivw %w4" : "=a"(quotient), "=d"(rest) : "0"(-32768), "1"(-1), "r"(-1) : "cc");
+    printf("short %d %d\n", quotient, rest);
+    printf("other %ld %ld\n", plain / minus, low / plain);
+    return 0;
+}
+
+/* A division that nothing stands in for. */
+static void divq(void) {
+    unsigned long low = 1, high = 7;
+    asm volatile("divq %2" : "+a"(low), "+d"(high) : "r"(3UL) : "cc");
+    printf("%lu\n", low);
+}
+
 int main(int count, char **arguments) {
 #ifdef QUIET
     return 0;
@@ -207,6 +233,10 @@ int main(int count, char **arguments) {
             return loop(atoi(next), arguments + at + 2);
         if (!strcmp(word, "shim"))
             return shim(next, arguments[at + 2], arguments[at + 3]);
+        if (!strcmp(word, "divide"))
+            return divide();
+        if (!strcmp(word, "divq"))
+            divq();
         if (!strcmp(word, "exit"))
             return atoi(next);
         if (!strcmp(word, "kill"))
