@@ -30,9 +30,8 @@ pub fn resolve(
     now: SystemTime,
     on: &(dyn Fn(Progress) + Sync),
 ) -> Result<Resolution, DebianError> {
-    let (indexes, universe) = load(request, fetch, packages, now, on)?;
-    let packages = choose(request, &universe)?;
-    Ok(Resolution { architecture: request.architecture.clone(), indexes, packages })
+    let choose = |universe: &Universe| choose(request, universe);
+    out_of_indexes(request, fetch, packages, now, on, &choose)
 }
 
 /// Finds the highest version of each requested package in the verified indexes: without the base and without
@@ -47,14 +46,21 @@ pub fn find(
     now: SystemTime,
     on: &(dyn Fn(Progress) + Sync),
 ) -> Result<Resolution, DebianError> {
+    out_of_indexes(request, fetch, packages, now, on, &|universe| newest(request, universe))
+}
+
+/// Loads the indexes of a request, and chooses.
+fn out_of_indexes(
+    request: &Request,
+    fetch: &dyn Fetch,
+    packages: &dyn Packages,
+    now: SystemTime,
+    on: &(dyn Fn(Progress) + Sync),
+    choose: &dyn Fn(&Universe) -> Result<Vec<Selected>, DebianError>,
+) -> Result<Resolution, DebianError> {
     let (indexes, universe) = load(request, fetch, packages, now, on)?;
-    let asked: BTreeSet<String> = request.packages.iter().cloned().collect();
-    let newest = asked.iter().filter_map(|name| universe.record(universe.versions(name).next()?));
-    let packages: Vec<Selected> = newest.map(|record| select(record, request, &asked)).collect();
-    match (packages.is_empty(), request.packages.first()) {
-        (true, Some(name)) => Err(unknown(name, request, &universe)),
-        _ => Ok(Resolution { architecture: request.architecture.clone(), indexes, packages }),
-    }
+    let packages = choose(&universe)?;
+    Ok(Resolution { architecture: request.architecture.clone(), indexes, packages })
 }
 
 /// Fetches and verifies the indexes of all sources, several at once.
@@ -91,6 +97,17 @@ fn load(
     }
     on(Progress::Resolving { available: records.len() });
     Ok((indexes, Universe::new(records, &request.architecture)?))
+}
+
+/// The highest version of each requested package that there is.
+fn newest(request: &Request, universe: &Universe) -> Result<Vec<Selected>, DebianError> {
+    let asked: BTreeSet<String> = request.packages.iter().cloned().collect();
+    let newest = asked.iter().filter_map(|name| universe.record(universe.versions(name).next()?));
+    let packages: Vec<Selected> = newest.map(|record| select(record, request, &asked)).collect();
+    match (packages.is_empty(), request.packages.first()) {
+        (true, Some(name)) => Err(unknown(name, request, universe)),
+        _ => Ok(packages),
+    }
 }
 
 /// Chooses packages from a universe.

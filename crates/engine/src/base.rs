@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
-use anyarch_debian::{Packages, Progress, Request, Resolution, Source};
+use anyarch_debian::{DebianError, Packages, Progress, Request, Resolution, Source};
 use anyarch_layer::Root;
 use anyarch_oci::{Digest, Platform};
 use anyarch_plan::Plan;
@@ -87,16 +87,9 @@ impl Session<'_> {
                     packages: request.packages.clone(),
                     recommends: request.recommends,
                 };
-                let events = PackageEvents::new(self, None);
-                let packages = StorePackages(self.store());
-                let resolution = anyarch_debian::resolve(
-                    &wanted,
-                    &*self.engine.fetch,
-                    &packages,
-                    SystemTime::now(),
-                    &|progress| events.tell(progress),
-                )
-                .context(|| format!("failed to choose the packages of base `{name}`"))?;
+                let resolution = self
+                    .choose_packages(&wanted)
+                    .context(|| format!("failed to choose the packages of base `{name}`"))?;
                 lock.put(LockedBase {
                     name: name.to_owned(),
                     platform: platform.to_string(),
@@ -114,6 +107,18 @@ impl Session<'_> {
             procedure: PROCEDURE,
         };
         Ok(ResolvedBase { op, resolution, sources })
+    }
+
+    /// Chooses packages by the archive's index, for a whole root.
+    pub(crate) fn choose_packages(&self, request: &Request) -> Result<Resolution, DebianError> {
+        let events = PackageEvents::new(self, None);
+        anyarch_debian::resolve(
+            request,
+            &*self.engine.fetch,
+            &StorePackages(self.store()),
+            SystemTime::now(),
+            &|progress| events.tell(progress),
+        )
     }
 
     /// Makes the root of a base in a mounted, empty tree. `foreign` prepares running its scripts, once

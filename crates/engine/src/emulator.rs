@@ -304,9 +304,7 @@ mod tests {
     }
 
     fn bench(archive: &DebianArchive) -> (tempfile::TempDir, Engine, Plan) {
-        let (folder, engine) = testing::engine_with(archive);
-        let tables = format!("{}[base.small]\ndebian = \"test\"\n", testing::sources(archive));
-        (folder, engine, testing::plan(ARM64, &tables))
+        testing::planned(archive, ARM64, "[base.small]\ndebian = \"test\"\n")
     }
 
     fn filler() -> Vec<u8> {
@@ -432,10 +430,7 @@ mod tests {
         if std::env::var_os("ANYARCH_TEST_SKIP_NETWORK").is_some() {
             return;
         }
-        let folder = tempfile::tempdir().unwrap();
-        let mut engine = testing::engine(folder.path());
-        engine.fetch = Box::new(testing::Http);
-        engine.host.apt_sources = testing::apt_sources();
+        let (folder, engine) = testing::networked();
         let cancel = Cancel::new();
         let session = Session::new(&engine, 0, &|_| {}, &cancel);
         for suite in ["bookworm", "trixie"] {

@@ -10,7 +10,6 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::PoisonError;
-use std::time::SystemTime;
 
 use anyarch_debian::Request;
 use anyarch_layer::Root;
@@ -71,15 +70,9 @@ impl Session<'_> {
             packages: names.chain(more.iter().cloned()).collect(),
             recommends: false,
         };
-        let events = PackageEvents::new(self, None);
-        let resolution = anyarch_debian::resolve(
-            &request,
-            &*self.engine.fetch,
-            &StorePackages(self.store()),
-            SystemTime::now(),
-            &|progress| events.tell(progress),
-        )
-        .context(|| format!("failed to find the native packages of base `{}`", base.op.name))?;
+        let resolution = self
+            .choose_packages(&request)
+            .context(|| format!("failed to find the native packages of base `{}`", base.op.name))?;
         let op = DebianOp { packages: packages_of(&resolution), ..base.op.clone() };
         let extended = ResolvedBase { op, resolution, sources: base.sources.clone() };
         known.insert(key, extended.clone());
@@ -173,10 +166,9 @@ mod tests {
             Package::new("data", "1").field("Provides", "any-data"),
             Package::new("app", "1").field("Depends", "tool").entry(Entry::file("opt/app", "")),
         ]);
-        let (folder, engine) = testing::engine_with(&archive);
-        let tables = testing::sources(&archive);
-        let tables = format!("{tables}[base.python]\ndebian = \"test\"\npackages = [\"app\"]\n");
-        (archive, folder, engine, testing::plan("linux/arm64", &tables))
+        let table = "[base.python]\ndebian = \"test\"\npackages = [\"app\"]\n";
+        let (folder, engine, plan) = testing::planned(&archive, "linux/arm64", table);
+        (archive, folder, engine, plan)
     }
 
     #[test]
@@ -239,10 +231,7 @@ mod tests {
         if std::env::var_os("ANYARCH_TEST_SKIP_NETWORK").is_some() {
             return;
         }
-        let folder = tempfile::tempdir().unwrap();
-        let mut engine = testing::engine(folder.path());
-        engine.fetch = Box::new(testing::Http);
-        engine.host.apt_sources = testing::apt_sources();
+        let (folder, engine) = testing::networked();
         let cancel = Cancel::new();
         let session = Session::new(&engine, 0, &|_| {}, &cancel);
         let base_table = "[base.python]\ndebian = \"bookworm\"\npackages = [\"python3\"]\n";

@@ -59,7 +59,7 @@ pub(crate) fn engine(folder: &Path) -> Engine {
 }
 
 /// HTTP without encryption, one connection a request.
-pub(crate) struct Http;
+struct Http;
 
 impl Fetch for Http {
     fn get(&self, url: &str, offset: u64) -> Result<Fetched, FetchError> {
@@ -114,8 +114,27 @@ pub(crate) fn sources(archive: &DebianArchive) -> String {
     )
 }
 
+/// An engine on an archive, and a plan that has its packages and this table.
+pub(crate) fn planned(
+    archive: &DebianArchive,
+    platform: &str,
+    table: &str,
+) -> (tempfile::TempDir, Engine, anyarch_plan::Plan) {
+    let (folder, engine) = engine_with(archive);
+    (folder, engine, plan(platform, &(sources(archive) + table)))
+}
+
+/// An engine with the archives of this machine, for tests that need the network.
+pub(crate) fn networked() -> (tempfile::TempDir, Engine) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut engine = engine(folder.path());
+    engine.fetch = Box::new(Http);
+    engine.host.apt_sources = apt_sources();
+    (folder, engine)
+}
+
 /// The apt sources of this machine.
-pub(crate) fn apt_sources() -> Vec<(String, String)> {
+fn apt_sources() -> Vec<(String, String)> {
     let mut files = Vec::new();
     for folder in ["/etc/apt", "/etc/apt/sources.list.d"] {
         for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
