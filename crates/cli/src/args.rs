@@ -64,7 +64,8 @@ pub(crate) struct GlobalArgs {
     /// Show results, warnings and errors only
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
-    /// On a terminal too, show the output of every step and name the steps that are cached
+    /// On a terminal too, show the output of every step and name the steps that are cached; say why
+    /// foreign programs were emulated
     #[arg(short, long, global = true)]
     pub(crate) verbose: bool,
 }

@@ -194,6 +194,8 @@ pub struct EmulatedProgram {
     /// Processor time, as far as it was seen: at least this much.
     #[serde(serialize_with = "seconds")]
     pub time: Duration,
+    /// Why, in words; more than one where it differs from step to step.
+    pub reasons: Vec<String>,
 }
 
 /// What a progress counts.

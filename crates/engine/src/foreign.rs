@@ -35,6 +35,7 @@ use crate::resolve::Resolved;
 use crate::snapshot::make;
 use crate::tally::Tally;
 use crate::verify::Allowed;
+use crate::why::Why;
 
 /// Enough of an emulator to have all its program headers.
 const HEAD: u64 = 4096;
@@ -89,6 +90,7 @@ pub(crate) struct ForeignTree<'a> {
     folder: PathBuf,
     process: Option<Foreign>,
     mount: Option<OverlayMount>,
+    why: Why,
     /// What was seen of the processes.
     usage: Mutex<Vec<Usage>>,
 }
@@ -102,7 +104,7 @@ impl ForeignTree<'_> {
     /// How many programs ran how so far.
     pub(crate) fn tally(&self) -> Tally {
         let usage = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
-        Tally::read(&self.folder.join("hidden/log"), &usage)
+        Tally::read(&self.folder.join("hidden/log"), &usage, &self.why)
     }
 
     /// Takes in what was seen of the processes of a run.
@@ -152,6 +154,7 @@ impl Session<'_> {
             folder,
             process: None,
             mount: None,
+            why: Why::default(),
             usage: Mutex::default(),
         };
         let emulator = |this: &Self| -> Result<PathBuf, BuildError> {
@@ -200,8 +203,13 @@ impl Session<'_> {
         // Whoever a step's programs run as, they may add to it.
         log.set_permissions(fs::Permissions::from_mode(0o666)).context(what)?;
         if HANDLER.is_empty() {
+            foreign.why = Why::all("this machine has no twins");
             return Ok(emulator.to_owned());
         }
+        foreign.why = Why::all(match self.engine.twins {
+            Twins::Off => "the build is without twins",
+            _ => "there is no native tree to take twins from",
+        });
         let mut table = Table { log: format!("{HIDDEN}/log"), ..Table::default() };
         if let Some(Natives { tree: twins, environment, allowed }) =
             twins.filter(|_| self.engine.twins != Twins::Off)
@@ -231,6 +239,11 @@ impl Session<'_> {
                 for (name, content) in &proven.files {
                     write_program(&hidden.join(name), content).context(what)?;
                 }
+                let names = proven.table.entries.iter().map(|entry| entry.name.clone()).collect();
+                foreign.why = match &allowed {
+                    Allowed::All => Why::proven(tree, &proven, names),
+                    Allowed::Only(_) => Why::all("run again to compare"),
+                };
                 table = proven.table;
                 table.entries.retain(|entry| allowed.has(&entry.name));
             }

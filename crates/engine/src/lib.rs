@@ -45,6 +45,7 @@ mod testing;
 mod trust;
 mod users;
 mod verify;
+mod why;
 
 pub use build::{BuildRequest, build, lock};
 pub use engine::Engine;

@@ -9,9 +9,13 @@ use anyarch_handler::layout::Record;
 use anyarch_sandbox::Usage;
 
 use crate::event::{EmulatedProgram, Event};
+use crate::why::Why;
 
 /// Longest name of a program that the kernel keeps (`comm` in proc(5)), in bytes.
 const COMM: usize = 15;
+
+/// Longest name of a program that the handler logs, in bytes.
+const LOGGED: usize = size_of::<Record>() - 8;
 
 /// How many programs ran how.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,11 +26,14 @@ pub(crate) struct Tally {
     pub(crate) emulated: BTreeMap<String, u64>,
     /// Processor time of those, as far as it was seen, by name as the kernel keeps it.
     time: BTreeMap<String, Duration>,
+    /// Why those were, by name.
+    reasons: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Tally {
-    /// Counts what a log has, and takes the time of emulated programs from `usage`.
-    pub(crate) fn read(log: &Path, usage: &[Usage]) -> Tally {
+    /// Counts what a log has, and takes the time of emulated programs from `usage`, and why they were
+    /// from `why`.
+    pub(crate) fn read(log: &Path, usage: &[Usage], why: &Why) -> Tally {
         let mut tally = Tally::default();
         let mut emulated = BTreeSet::new();
         for record in records(&fs::read(log).unwrap_or_default()) {
@@ -42,6 +49,8 @@ impl Tally {
                 *tally.time.entry(name).or_default() += process.time;
             }
         }
+        let reason = |name: &String| (name.clone(), [why.of(name)].into());
+        tally.reasons = tally.emulated.keys().map(reason).collect();
         tally
     }
 
@@ -55,6 +64,9 @@ impl Tally {
         for (name, time) in other.time {
             *self.time.entry(name).or_default() += time;
         }
+        for (name, reasons) in other.reasons {
+            self.reasons.entry(name).or_default().extend(reasons);
+        }
     }
 
     /// What there is to say; nothing where no program ran.
@@ -66,6 +78,7 @@ impl Tally {
                 name: name.clone(),
                 count: *count,
                 time: self.time.get(&comm(name)).copied().unwrap_or_default(),
+                reasons: self.reasons.get(name).into_iter().flatten().cloned().collect(),
             })
             .collect();
         let native = self.native.values().sum();
@@ -105,6 +118,11 @@ fn comm(name: &str) -> String {
     String::from_utf8_lossy(&name.as_bytes()[..name.len().min(COMM)]).into_owned()
 }
 
+/// A name as the handler cuts it.
+pub(crate) fn logged(name: &str) -> String {
+    String::from_utf8_lossy(&name.as_bytes()[..name.len().min(LOGGED)]).into_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,19 +158,23 @@ mod tests {
             usage(5, "dash", 70),
             usage(6, "cat", 9),
         ];
-        let mut tally = Tally::read(&log, &seen);
+        let mut tally = Tally::read(&log, &seen, &Why::all("without twins"));
         assert_eq!(tally.native, [("cat".to_owned(), 1), ("dash".to_owned(), 1)].into());
         tally.add(tally.clone());
+        tally.add(Tally::read(&log, &[], &Why::default()));
         let program = EmulatedProgram {
             name: "update-mime-database".to_owned(),
-            count: 4,
+            count: 6,
             time: Duration::from_millis(680),
+            reasons: ["not among the programs that have twins", "without twins"]
+                .map(str::to_owned)
+                .to_vec(),
         };
-        assert_eq!(tally.event(), Some(Event::Emulated { native: 4, emulated: vec![program] }));
+        assert_eq!(tally.event(), Some(Event::Emulated { native: 6, emulated: vec![program] }));
     }
 
     #[test]
     fn no_programs_are_nothing_to_speak_of() {
-        assert_eq!(Tally::read(Path::new("/nowhere"), &[]).event(), None);
+        assert_eq!(Tally::read(Path::new("/nowhere"), &[], &Why::default()).event(), None);
     }
 }

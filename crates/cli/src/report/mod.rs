@@ -86,7 +86,9 @@ impl Report {
                 report.ticker = Some(Ticker::start(&report, global.cancel.clone()));
                 report
             }
-            Progress::Plain | Progress::Auto => Report::of(Face::Plain(plain::Plain::new(err()))),
+            Progress::Plain | Progress::Auto => {
+                Report::of(Face::Plain(plain::Plain::new(err(), global.verbose)))
+            }
         }
     }
 

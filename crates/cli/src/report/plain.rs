@@ -14,11 +14,13 @@ const LARGE: u64 = 32 << 20;
 /// The lines' way out.
 pub(crate) struct Plain {
     out: Box<dyn Write + Send>,
+    verbose: bool,
 }
 
 impl Plain {
-    pub(crate) fn new(out: Box<dyn Write + Send>) -> Plain {
-        Plain { out }
+    /// Writes to `out`, and with `verbose` also why programs were emulated.
+    pub(crate) fn new(out: Box<dyn Write + Send>, verbose: bool) -> Plain {
+        Plain { out, verbose }
     }
 
     /// Shows an event that the record has taken in, and the lines of output that it completed.
@@ -38,6 +40,9 @@ impl Plain {
         }
         if let Some(line) = describe(record, event) {
             self.line(&line);
+        }
+        if let (Event::Emulated { emulated, .. }, true) = (event, self.verbose) {
+            reason_lines(emulated).iter().for_each(|line| self.line(line));
         }
     }
 
@@ -139,8 +144,7 @@ const NAMED: usize = 5;
 
 /// `foreign programs: 2113 ran natively, 140 emulated in 4.2 s (ldconfig 3.1 s, 4 times; …)`
 pub(super) fn emulated_line(native: u64, emulated: &[EmulatedProgram]) -> String {
-    let mut sorted: Vec<&EmulatedProgram> = emulated.iter().collect();
-    sorted.sort_by_key(|program| std::cmp::Reverse((program.time, program.count)));
+    let sorted = costliest(emulated);
     let named: Vec<String> = sorted
         .iter()
         .take(NAMED)
@@ -163,4 +167,23 @@ pub(super) fn emulated_line(native: u64, emulated: &[EmulatedProgram]) -> String
             named.join("; ")
         ),
     }
+}
+
+/// Those that cost the most first.
+fn costliest(emulated: &[EmulatedProgram]) -> Vec<&EmulatedProgram> {
+    let mut sorted: Vec<&EmulatedProgram> = emulated.iter().collect();
+    sorted.sort_by_key(|program| std::cmp::Reverse((program.time, program.count)));
+    sorted
+}
+
+/// How many programs have a line that says why.
+const EXPLAINED: usize = 20;
+
+/// `  ldconfig: not among the programs that have twins`, for those that cost the most.
+pub(super) fn reason_lines(emulated: &[EmulatedProgram]) -> Vec<String> {
+    costliest(emulated)
+        .iter()
+        .take(EXPLAINED)
+        .map(|program| format!("  {}: {}", program.name, program.reasons.join("; or ")))
+        .collect()
 }

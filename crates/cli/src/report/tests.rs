@@ -2,7 +2,7 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anyarch_engine::{Event, Origin, Outcome, StepId, StepInfo, Stream, Unit};
+use anyarch_engine::{EmulatedProgram, Event, Origin, Outcome, StepId, StepInfo, Stream, Unit};
 use anyarch_oci::{Digest, PushedBlob};
 use indicatif::{InMemoryTerm, ProgressDrawTarget};
 
@@ -109,8 +109,12 @@ fn publish() -> Vec<Event> {
 }
 
 fn plain(events: &[Event], summary: Summary) -> String {
+    plain_as(false, events, summary)
+}
+
+fn plain_as(verbose: bool, events: &[Event], summary: Summary) -> String {
     let buffer = Buffer::default();
-    let mut report = Report::of(Face::Plain(plain::Plain::new(Box::new(buffer.clone()))));
+    let mut report = Report::of(Face::Plain(plain::Plain::new(Box::new(buffer.clone()), verbose)));
     events.iter().for_each(|event| report.take(event, Duration::ZERO));
     report.finish_at(summary, Duration::from_millis(41_200));
     buffer.text()
@@ -127,6 +131,31 @@ fn plain_publish() {
         "plain_publish",
         plain(&publish(), Summary::Succeeded { moved_tags: 1 })
     );
+}
+
+/// Foreign programs: two that were emulated, for one reason and for two.
+fn emulated() -> Event {
+    let program = |name: &str, millis, reasons: &[&str]| EmulatedProgram {
+        name: name.to_owned(),
+        count: 1,
+        time: Duration::from_millis(millis),
+        reasons: reasons.iter().map(|reason| (*reason).to_owned()).collect(),
+    };
+    let emulated = vec![program("awk", 5, &["no"]), program("node", 900, &["no", "never"])];
+    Event::Emulated { native: 7, emulated }
+}
+
+#[test]
+fn why_programs_were_emulated_is_said_on_demand() {
+    let line = "foreign programs: 7 ran natively, 2 emulated in 0.9 s (node 0.9 s, once; awk 0.0 s, once)\n";
+    assert_eq!(plain(&[emulated()], Summary::None), line);
+    assert_eq!(
+        plain_as(true, &[emulated()], Summary::None),
+        format!("{line}  node: no; or never\n  awk: no\n")
+    );
+    let terminal = Terminal::new(true);
+    let screen = terminal.after(&[emulated()], 1);
+    assert!(screen.contains("\n  node: no; or never\n  awk: no"), "{screen}");
 }
 
 #[test]
@@ -152,7 +181,7 @@ fn json_is_an_object_on_each_line() {
 
 #[test]
 fn the_failed_step_keeps_the_end_of_its_output() {
-    let report = Report::of(Face::Plain(plain::Plain::new(Box::new(Buffer::default()))));
+    let report = Report::of(Face::Plain(plain::Plain::new(Box::new(Buffer::default()), false)));
     build().iter().for_each(|event| report.take(event, Duration::ZERO));
     let step = report.failed_step(None).unwrap();
     assert_eq!((step.info.id, step.tail), (StepId(4), vec!["fatal: no".to_owned()]));

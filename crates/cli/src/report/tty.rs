@@ -61,6 +61,9 @@ impl Tty {
         if let Some(line) = line {
             self.bar.println(self.coloured(line));
         }
+        if let (Event::Emulated { emulated, .. }, true) = (event, self.verbose) {
+            plain::reason_lines(emulated).iter().for_each(|line| self.bar.println(line));
+        }
     }
 
     /// Leaves a line above the tree.

@@ -61,4 +61,14 @@ fn programs_leave_the_same_files_by_their_twins_needs_userns_needs_network() {
     let tally = shown.lines().find_map(|line| line.strip_prefix("foreign programs: "));
     let native = tally.unwrap().split_once(" ran natively").unwrap().0;
     assert!(native.parse::<u64>().unwrap() > 500, "{shown}");
+
+    // What is emulated, and why, on demand; the base is there already.
+    bench.write("machine/Dockerfile", "FROM root\nRUN bash -c :; apt-get --version >/found\n");
+    let shown = bench.run(["build", "-v", "--progress", "plain", "machine"]).success().shown();
+    for line in [
+        "  bash: not among the programs that have twins",
+        "  apt-get: what it was called with, or a file that was changed",
+    ] {
+        assert!(shown.lines().any(|shown| shown == line), "{line}: {shown}");
+    }
 }
