@@ -1,7 +1,7 @@
 //! A root with programs of another machine, a hidden directory with twins for some of them, and
 //! ways to start them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -14,6 +14,8 @@ use anyarch_handler::{HANDLER, SHIM, image};
 use anyarch_sandbox::{
     Cancel, Exit, Foreign, ForeignPlatform, HIDDEN, Process, SandboxError, Stdin, Stream, run,
 };
+
+use crate::programs;
 
 const PROGRAMS: [&str; 14] = [
     "sh", "cat", "cp", "mv", "rm", "ln", "touch", "chmod", "true", "env", "uname", "readlink",
@@ -37,30 +39,12 @@ fn base() -> &'static Path {
     BASE.get_or_init(|| {
         let base = tempfile::tempdir().unwrap().keep();
         let root = base.join("root");
-        fs::create_dir_all(root.join("bin")).unwrap();
         let independent = ["-static-pie", "-fPIE"];
         compile("emulated", &base.join("emulated"), &independent);
         compile("quiet", &base.join("quiet"), &[&independent[..], &["-DQUIET"]].concat());
         compile("native", &base.join("native"), &[]);
         compile("plain", &base.join("plain"), &[]);
-        let mut libraries = BTreeSet::new();
-        for program in PROGRAMS {
-            let from = ["/bin", "/usr/bin"]
-                .iter()
-                .map(|folder| Path::new(folder).join(program))
-                .find(|path| path.exists())
-                .unwrap();
-            fs::copy(&from, root.join("bin").join(program)).unwrap();
-            let output = Command::new("ldd").arg(&from).output().unwrap();
-            let text = String::from_utf8(output.stdout).unwrap();
-            let words = text.split_whitespace().filter(|word| word.starts_with('/'));
-            libraries.extend(words.map(PathBuf::from));
-        }
-        for library in libraries {
-            let to = root.join(library.strip_prefix("/").unwrap());
-            fs::create_dir_all(to.parent().unwrap()).unwrap();
-            fs::copy(&library, &to).unwrap();
-        }
+        programs::copy(&PROGRAMS, &root);
         base
     })
 }

@@ -1,13 +1,13 @@
 //! A root for tests, made of the host's own programs and their libraries, and ways to use it.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::OnceLock;
 
 use anyarch_sandbox::{Cancel, Exit, OverlayMount, Process, SandboxError, Stream, run};
+
+use crate::programs;
 
 const PROGRAMS: [&str; 21] = [
     "sh", "cat", "ls", "id", "env", "sleep", "true", "mkdir", "stat", "chown", "mv", "rm", "touch",
@@ -29,26 +29,7 @@ pub(crate) fn base() -> &'static Path {
         // Removed by `clear`.
         let base = tempfile::tempdir().unwrap().keep().join("base");
         fs::create_dir(&base).unwrap();
-        fs::create_dir(base.join("bin")).unwrap();
-        let mut libraries = BTreeSet::new();
-        for program in PROGRAMS {
-            let from = ["/bin", "/usr/bin"]
-                .iter()
-                .map(|folder| Path::new(folder).join(program))
-                .find(|path| path.exists())
-                .unwrap();
-            fs::copy(&from, base.join("bin").join(program)).unwrap();
-            let output = Command::new("ldd").arg(&from).output().unwrap();
-            let text = String::from_utf8(output.stdout).unwrap();
-            libraries.extend(
-                text.split_whitespace().filter(|word| word.starts_with('/')).map(PathBuf::from),
-            );
-        }
-        for library in libraries {
-            let to = base.join(library.strip_prefix("/").unwrap());
-            fs::create_dir_all(to.parent().unwrap()).unwrap();
-            fs::copy(&library, &to).unwrap();
-        }
+        programs::copy(&PROGRAMS, &base);
         fs::create_dir(base.join("etc")).unwrap();
         fs::write(base.join("etc/passwd"), "root:x:0:0::/:/bin/sh\n").unwrap();
         base
