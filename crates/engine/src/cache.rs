@@ -127,6 +127,12 @@ mod tests {
             chown: None,
             chmod: None,
             add: false,
+            link: false,
+            parents: false,
+            exclude: vec![],
+            remote: vec![],
+            checksum: None,
+            unpack: None,
         })
     }
 

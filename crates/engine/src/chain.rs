@@ -36,6 +36,14 @@ impl Chain {
         Chain { layers }
     }
 
+    /// This tree with the layers of another on top of it.
+    pub(crate) fn on_top(&self, other: &Chain) -> Chain {
+        let layers = other.layers.iter();
+        layers.fold(self.clone(), |chain, layer| {
+            chain.with(layer.descriptor.clone(), layer.diff_id.clone())
+        })
+    }
+
     /// The diff IDs, for an image configuration.
     pub(crate) fn diff_ids(&self) -> Vec<DiffId> {
         self.layers.iter().map(|layer| layer.diff_id.clone()).collect()

@@ -25,6 +25,19 @@ pub(crate) struct Found {
     pub(crate) named: String,
     /// Where that leads when symbolic links are followed.
     pub(crate) path: String,
+    /// The directory below which its parents count (`--parents`): what is before `/./` in the word.
+    pub(crate) pivot: String,
+}
+
+/// A source word without its pivot mark, and the directory before the mark.
+pub(crate) fn split_pivot(source: &str) -> (String, String) {
+    match source.split_once("/./") {
+        Some((pivot, rest)) => {
+            let pivot = clean(pivot).unwrap_or_default();
+            (format!("{pivot}/{rest}"), pivot)
+        }
+        None => (source.to_owned(), String::new()),
+    }
 }
 
 /// A build context that was walked once.
@@ -133,6 +146,7 @@ impl BuildContext {
     /// # Errors
     /// When nothing matches; the hint says whether the path leads out or is ignored.
     pub(crate) fn find(&self, source: &str) -> Result<Vec<Found>, BuildError> {
+        let (_, pivot) = split_pivot(source);
         let clean = clean(source).ok_or_else(|| {
             BuildError::input(format!("`{source}` leads out of the build context")).hint(format!(
                 "copy only from below {}, or move the context up",
@@ -146,7 +160,7 @@ impl BuildContext {
                     BuildError::input(format!("`{source}` is not a valid pattern")).because(error)
                 })?;
                 if matches {
-                    found.push(self.follow(path));
+                    found.push(self.follow(path, &pivot));
                 }
             }
             if let Some(lost) = found.iter().find(|found| !self.has(&found.path)) {
@@ -157,7 +171,7 @@ impl BuildContext {
                 .hint("exclude the link by .dockerignore, or mend it".to_owned()));
             }
         } else {
-            found.extend(Some(self.follow(&clean)).filter(|found| self.has(&found.path)));
+            found.extend(Some(self.follow(&clean, &pivot)).filter(|found| self.has(&found.path)));
         }
         let inside =
             |path: &String| found.iter().any(|found| Path::new(path).starts_with(&found.path));
@@ -183,26 +197,35 @@ impl BuildContext {
         Ok(found)
     }
 
-    fn follow(&self, named: &str) -> Found {
+    fn follow(&self, named: &str, pivot: &str) -> Found {
         // Links that go round in a circle are as good as a path to nothing.
         let path = match self.root.resolve(Path::new(named)) {
             Ok(path) => path.to_string_lossy().trim_start_matches('/').to_owned(),
             Err(_) => named.to_owned(),
         };
-        Found { named: named.to_owned(), path }
+        Found { named: named.to_owned(), path, pivot: pivot.to_owned() }
     }
 
-    /// Digest of everything that the given paths hold, and of the names that the copies get.
-    pub(crate) fn digest(&self, found: &[Found]) -> Result<Digest, BuildError> {
+    /// Digest of everything that the given paths hold without what is excluded, and of the names that
+    /// the copies get.
+    pub(crate) fn digest(
+        &self,
+        found: &[Found],
+        exclude: &IgnoreFile,
+    ) -> Result<Digest, BuildError> {
         let mut hasher = Hasher::new();
         let mut names = Names::new();
-        for Found { named, path } in found {
+        for Found { named, path, .. } in found {
             hasher.update(format!("{named}\0").as_bytes());
             if let Some(metadata) = self.entries.get(path) {
                 self.hash_entry(&mut hasher, path, metadata, &mut names)?;
             }
             if self.entries.get(path).is_none_or(Metadata::is_dir) {
                 for (below, metadata) in self.below(path) {
+                    let shown = below.strip_prefix(path.as_str()).unwrap_or(below);
+                    if exclude.excludes(shown.trim_start_matches('/'), metadata.is_dir()) {
+                        continue;
+                    }
                     self.hash_entry(&mut hasher, below, metadata, &mut names)?;
                 }
             }
@@ -311,7 +334,7 @@ mod tests {
     /// Digest of what a source word means in a folder as it is now.
     fn digest(folder: &tempfile::TempDir, source: &str) -> Digest {
         let context = BuildContext::open(folder.path(), None).unwrap();
-        context.digest(&context.find(source).unwrap()).unwrap()
+        context.digest(&context.find(source).unwrap(), &IgnoreFile::default()).unwrap()
     }
 
     #[test]
@@ -344,7 +367,11 @@ mod tests {
         link("real/a", "la");
         link("real", "ld");
         let context = BuildContext::open(folder.path(), None).unwrap();
-        let found = |named: &str, path: &str| Found { named: named.into(), path: path.into() };
+        let found = |named: &str, path: &str| Found {
+            named: named.into(),
+            path: path.into(),
+            pivot: String::new(),
+        };
         let both = [found("la", "real/a"), found("ld", "real")];
         assert_eq!(context.find("l*").unwrap(), both);
         assert_eq!(context.find("la").unwrap(), both[..1]);

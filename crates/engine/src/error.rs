@@ -133,6 +133,8 @@ context_from! {
     anyarch_debian::DebianError => anyarch_debian::DebianError::hint,
     anyarch_oci::EndpointError => |error: &anyarch_oci::EndpointError| error.hint.clone(),
     anyarch_oci::ManifestError => |_: &_| None,
+    anyarch_debian::FetchError => |_: &_| None,
+    anyarch_layer::ModeChangeError => |_: &_| None,
     anyarch_twin::DataError => |_: &_| None,
     anyarch_handler::image::ImageError => |_: &_| None,
     serde_json::Error => |_: &_| None,

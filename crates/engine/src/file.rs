@@ -1,16 +1,19 @@
 //! Puts files into a tree: COPY, ADD, WORKDIR.
 
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
+use anyarch_dockerfile::IgnoreFile;
 use anyarch_layer::archive::Reader;
 use anyarch_layer::copy::{self, Choice, CopyOptions};
 use anyarch_layer::{ExtractOptions, Extractor, Metadata, Root, Time, decode};
-use anyarch_oci::Digest;
+use anyarch_oci::{Algorithm, Digest};
 
 use crate::chain::Chain;
-use crate::context::{BuildContext, Found};
+use crate::context::{BuildContext, Found, split_pivot};
 use crate::engine::Session;
 use crate::error::{BuildError, Context};
+use crate::event::Event;
 use crate::op::CopyOp;
 use crate::stage::absolute;
 use crate::users::file_owner;
@@ -24,8 +27,12 @@ pub(crate) enum Origin<'a> {
 }
 
 impl Origin<'_> {
-    /// Digest of what these source words take in, for the cache key.
-    pub(crate) fn digest(&self, sources: &[String]) -> Result<String, BuildError> {
+    /// Digest of what these source words take in without what is excluded, for the cache key.
+    pub(crate) fn digest(
+        &self,
+        sources: &[String],
+        exclude: &IgnoreFile,
+    ) -> Result<String, BuildError> {
         match self {
             Origin::Tree(chain) => {
                 Ok(chain.id().map_or_else(|| "empty".to_owned(), ToString::to_string))
@@ -34,7 +41,7 @@ impl Origin<'_> {
                 let mut all = String::new();
                 for source in sources {
                     let found = context.find(source)?;
-                    all.push_str(&format!("{source}\0{}\n", context.digest(&found)?));
+                    all.push_str(&format!("{source}\0{}\n", context.digest(&found, exclude)?));
                 }
                 Ok(Digest::sha256(all.as_bytes()).to_string())
             }
@@ -43,6 +50,87 @@ impl Origin<'_> {
 }
 
 impl Session<'_> {
+    /// Brings the files of the network that a copy names into the store. One whose digest is demanded
+    /// and is there is not asked for again.
+    pub(crate) fn fetch_remote(&self, op: &CopyOp) -> Result<Vec<Remote>, BuildError> {
+        op.remote.iter().map(|url| self.fetch_one(url, op)).collect()
+    }
+
+    fn fetch_one(&self, url: &str, op: &CopyOp) -> Result<Remote, BuildError> {
+        let path = url.split(['?', '#']).next().unwrap_or(url);
+        let path = path.split_once("://").map_or(path, |(_, rest)| rest);
+        let name =
+            path.split_once('/').map_or("", |(_, path)| path.rsplit('/').next().unwrap_or(""));
+        if name.is_empty() && op.destination.ends_with('/') {
+            return Err(BuildError::input(format!("{url} gives no name for a file"))
+                .hint("write the whole path of the file as the destination".to_owned()));
+        }
+        let name = name.to_owned();
+        if let Some(digest) = op.checksum.as_ref().filter(|d| self.store().blob_size(d).is_some()) {
+            return Ok(Remote { name, digest: digest.clone() });
+        }
+        (self.on)(Event::Resolving { what: url.to_owned() });
+        let what = || format!("failed to fetch {url}");
+        let algorithm = op.checksum.as_ref().map_or(Algorithm::Sha256, Digest::algorithm);
+        let mut ingest = self.store().ingest_with(algorithm).context(what)?;
+        let mut fetched = self.engine.fetch.get(url, 0).context(what)?;
+        let mut buffer = vec![0; 1 << 17];
+        let mut broke_at = None;
+        loop {
+            self.check_cancelled()?;
+            match fetched.body.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => ingest.write_all(&buffer[..count]).context(what)?,
+                // A connection that brings nothing new is not worth another.
+                Err(error) if broke_at == Some(ingest.size()) => return Err(error).context(what),
+                Err(error) => {
+                    broke_at = Some(ingest.size());
+                    fetched = self.engine.fetch.get(url, ingest.size()).context(what)?;
+                    if fetched.offset != ingest.size() {
+                        return Err(error).context(what);
+                    }
+                }
+            }
+        }
+        let (digest, _) = ingest.commit(op.checksum.as_ref()).context(what)?;
+        Ok(Remote { name, digest })
+    }
+
+    /// Puts a file of the network into a tree: mode 0600 without `--chmod`, as BuildKit does.
+    fn put_remote(
+        &self,
+        digest: &Digest,
+        to: &Root,
+        target: &Path,
+        op: &CopyOp,
+        options: &CopyOptions,
+    ) -> Result<(), BuildError> {
+        let what = || format!("failed to write {}", target.display());
+        let blob = self.store().blob_path(digest);
+        let (Some(folder), Some(name)) = (blob.parent(), blob.file_name()) else {
+            return Err(BuildError::failed(what()));
+        };
+        let (from, name) = (Root::open(folder).context(what)?, Path::new(name));
+        if op.unpack == Some(true) && is_archive(&from, name)? {
+            let owner = options.owner.filter(|_| op.chown.is_some());
+            return unpack(
+                &from,
+                name,
+                to,
+                Path::new(&op.destination),
+                owner,
+                options.ignore_owner,
+            );
+        }
+        let mode = match &options.mode {
+            Some(mode) => mode.clone(),
+            None => "0600".parse::<anyarch_layer::ModeChange>().context(what)?,
+        };
+        let options = CopyOptions { mode: Some(mode), ..options.clone() };
+        copy::copy(&from, name, to, target, &options, &mut |_, _| Choice::Copy).context(what)?;
+        Ok(())
+    }
+
     /// Makes a directory with its parents, mode 0755, for a user as in `USER`; empty is root.
     pub(crate) fn make_directory(
         &self,
@@ -62,6 +150,7 @@ impl Session<'_> {
         root: &Path,
         op: &CopyOp,
         origin: &Origin<'_>,
+        remote: &[Remote],
     ) -> Result<(), BuildError> {
         let what = || format!("failed to copy to {}", op.destination);
         let to = Root::open(root).context(what)?.leaving_owners(self.engine.host.single_id);
@@ -95,8 +184,9 @@ impl Session<'_> {
                 None => sources.extend(find_in_tree(from, source)?),
             }
         }
+        let exclude = exclude_of(op)?;
         let into_directory = op.destination.ends_with('/')
-            || sources.len() + op.inline.len() > 1
+            || sources.len() + op.inline.len() + remote.len() > 1
             || is_directory(&to, &op.destination);
         // A tree's own owners and times are kept; a context's mean nothing inside of an image.
         let options = match context {
@@ -106,7 +196,15 @@ impl Session<'_> {
         for source in &sources {
             let path = Path::new(&source.path);
             let metadata = from.metadata(path).context(what)?;
-            if op.add && metadata.is_file() && is_archive(from, path)? {
+            if op.parents {
+                let mut keep = |path: &Path| choose(context, &exclude, path, path);
+                let place = (&to, Path::new(&op.destination));
+                copy_with_parents(from, source, place, &options, &mut keep)
+                    .context(|| format!("failed to copy {} to {}", source.named, op.destination))?;
+                continue;
+            }
+            let unpacks = op.add && op.unpack != Some(false);
+            if unpacks && metadata.is_file() && is_archive(from, path)? {
                 unpack(from, path, &to, Path::new(&op.destination), owner, ignore_owner)?;
                 continue;
             }
@@ -116,13 +214,24 @@ impl Session<'_> {
                 true => PathBuf::from(format!("{}/", op.destination)),
                 false => PathBuf::from(absolute("/", &op.destination)),
             };
-            let mut filter = |below: &Path, _: &Metadata| match context {
-                Some(context) => context.choose(&path.join(below).to_string_lossy()),
-                None => Choice::Copy,
-            };
             let named = Path::new(&source.named);
+            let mut filter = |below: &Path, _: &Metadata| {
+                // A file is excluded by its name, what is in a directory by its path below it.
+                let shown = match below.as_os_str().is_empty() {
+                    true => Path::new(named.file_name().unwrap_or_default()),
+                    false => below,
+                };
+                choose(context, &exclude, &path.join(below), shown)
+            };
             copy::copy(from, named, &to, &target, &options, &mut filter)
                 .context(|| format!("failed to copy {} to {}", source.named, op.destination))?;
+        }
+        for Remote { name, digest } in remote {
+            let target = match into_directory {
+                true => Path::new(&op.destination).join(name),
+                false => PathBuf::from(absolute("/", &op.destination)),
+            };
+            self.put_remote(digest, &to, &target, op, &options)?;
         }
         for (name, text) in &op.inline {
             let target = if into_directory {
@@ -134,6 +243,58 @@ impl Session<'_> {
         }
         Ok(())
     }
+}
+
+/// A file of the network, in the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Remote {
+    /// The name that it gets in a directory.
+    pub(crate) name: String,
+    pub(crate) digest: Digest,
+}
+
+/// The patterns of `--exclude`.
+pub(crate) fn exclude_of(op: &CopyOp) -> Result<IgnoreFile, BuildError> {
+    IgnoreFile::from_patterns(op.exclude.iter().map(String::as_str))
+        .map_err(|error| BuildError::input("--exclude is not a valid pattern").because(error))
+}
+
+/// What a copy does with a path of its origin, which patterns know as `shown`.
+fn choose(
+    context: Option<&BuildContext>,
+    exclude: &IgnoreFile,
+    path: &Path,
+    shown: &Path,
+) -> Choice {
+    let shown = shown.to_string_lossy();
+    if exclude.excludes(&shown, false) {
+        return if exclude.may_reinclude_below(&shown) { Choice::Descend } else { Choice::Skip };
+    }
+    context.map_or(Choice::Copy, |context| context.choose(&path.to_string_lossy()))
+}
+
+/// Copies a source with the directories above it: all of them, or those after `/./` in its name.
+fn copy_with_parents(
+    from: &Root,
+    source: &Found,
+    (to, destination): (&Root, &Path),
+    options: &CopyOptions,
+    keep: &mut dyn FnMut(&Path) -> Choice,
+) -> Result<(), anyarch_layer::LayerError> {
+    let base = Path::new(&source.pivot);
+    let wanted = Path::new(&source.path);
+    let mut filter = |below: &Path, _: &Metadata| {
+        let path = base.join(below);
+        if path.starts_with(wanted) {
+            keep(&path)
+        } else if wanted.starts_with(&path) {
+            Choice::Descend
+        } else {
+            Choice::Skip
+        }
+    };
+    copy::copy(from, base, to, destination, options, &mut filter)?;
+    Ok(())
 }
 
 fn write_inline(
@@ -189,7 +350,9 @@ fn unpack(
 
 /// The paths that a source word means in a tree: itself, or what its pattern matches.
 fn find_in_tree(root: &Root, source: &str) -> Result<Vec<Found>, BuildError> {
-    let means = |path: String| Found { named: path.clone(), path };
+    let (source, pivot) = split_pivot(source);
+    let source = source.as_str();
+    let means = |path: String| Found { named: path.clone(), path, pivot: pivot.clone() };
     let clean = absolute("/", source);
     let relative = clean.trim_start_matches('/');
     let not_found = || {

@@ -222,6 +222,24 @@ pub(crate) struct CopyOp {
     pub chmod: Option<String>,
     /// ADD: local archives are not copied but unpacked.
     pub add: bool,
+    /// Whether the files make a layer that does not depend on the tree below.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub link: bool,
+    /// Whether the directories above the sources are kept.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub parents: bool,
+    /// Patterns of what is left out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub exclude: Vec<String>,
+    /// Files of the network; what they hold is part of the key by its digest.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub remote: Vec<String>,
+    /// The digest that the file of the network must have.
+    #[serde(skip)]
+    pub checksum: Option<Digest>,
+    /// Whether archives are unpacked; `None`: local ones only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unpack: Option<bool>,
 }
 
 /// Where copied files come from.

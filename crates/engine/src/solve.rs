@@ -9,6 +9,8 @@ use std::path::Path;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use anyarch_dockerfile::IgnoreFile;
+
 use crate::base::ResolvedBase;
 use crate::cache::{self, KeyParts, Record};
 use crate::chain::Chain;
@@ -16,7 +18,7 @@ use crate::engine::Session;
 use crate::error::{BuildError, Context, ErrorKind, io_hint};
 use crate::event::{Event, Outcome, StepId, Stream, Unit};
 use crate::exec::{ended_badly, shorten};
-use crate::file::Origin;
+use crate::file::{Origin, Remote, exclude_of};
 use crate::foreign::{NativeTree, Natives, Twins};
 use crate::graph::{BuildGraph, Step};
 use crate::op::{CopyFrom, ImageOp, Op};
@@ -211,15 +213,23 @@ impl Session<'_> {
                 Origin::Tree(step.and_then(|step| inputs.trees.get(&step)).unwrap_or(&empty))
             }
         };
-        let taken = taken(&step.op, &origins)?;
-        let parts = KeyParts::new(&step.op, taken, &step.platform, parent, self.layout())?;
+        let remote = match &step.op {
+            Op::Copy(copy) => self.fetch_remote(copy)?,
+            _ => Vec::new(),
+        };
+        let taken = taken(&step.op, &origins, &remote)?;
+        // A linked copy is made on nothing, and its layer laid on whatever is below.
+        let linked = matches!(&step.op, Op::Copy(copy) if copy.link);
+        let below = if linked { &empty } else { parent };
+        let placed = |chain: Chain| if linked { parent.on_top(&chain) } else { chain };
+        let parts = KeyParts::new(&step.op, taken, &step.platform, below, self.layout())?;
         let key = parts.key()?;
         // What is to be verified runs, whatever is known.
         let runs = matches!(step.op, Op::Exec(_) | Op::Debian(_));
         let verify = runs && self.engine.twins == Twins::Verify && self.is_foreign(&step.platform);
         let find = || if verify { Ok(None) } else { cache::find(store, &key) };
         if let Some(known) = find()? {
-            return Ok((known, true));
+            return Ok((placed(known), true));
         }
         if self.look_up {
             return Err(BuildError::new(ErrorKind::NotBuilt, "the step has not run yet"));
@@ -227,7 +237,7 @@ impl Session<'_> {
         // Another process may be at the same step: wait for it, then look again.
         let _lock = self.lock(&format!("step-{}", key.hex()))?;
         if let Some(known) = find()? {
-            return Ok((known, true));
+            return Ok((placed(known), true));
         }
         self.check_cancelled()?;
         (self.on)(Event::Started { step: step.info.id });
@@ -235,13 +245,13 @@ impl Session<'_> {
             |tree: &Path| self.native_tree(graph, resolved, step, inputs.sibling.clone(), tree);
         let run = |allowed: &Allowed, quiet: bool| {
             let how = How { natives: &natives, allowed, quiet };
-            self.run_op(resolved, step, parent, &origins, &how)
+            self.run_op(resolved, step, (below, &remote), &origins, &how)
         };
         let (chain, tally) = run(&Allowed::All, false)?;
         if verify {
-            self.verify(parent, (&chain, &tally), &|allowed| run(allowed, true))?;
+            self.verify(below, (&chain, &tally), &|allowed| run(allowed, true))?;
         }
-        if parts.input != crate::solve::taken(&step.op, &origins)? {
+        if parts.input != crate::solve::taken(&step.op, &origins, &remote)? {
             // Its result would be kept under the key of other content.
             return Err(BuildError::failed(
                 "files of the build context changed while they were copied",
@@ -249,14 +259,14 @@ impl Session<'_> {
             .hint("run again".to_owned()));
         }
         cache::keep(store, &key, &Record { parts, result: chain.clone() })?;
-        Ok((chain, false))
+        Ok((placed(chain), false))
     }
 
     fn run_op(
         &self,
         resolved: &Resolved,
         step: &Step,
-        parent: &Chain,
+        (parent, remote): (&Chain, &[Remote]),
         origins: Origins<'_>,
         how: &How<'_>,
     ) -> Result<(Chain, Tally), BuildError> {
@@ -291,7 +301,7 @@ impl Session<'_> {
                 }
             }
             Op::Copy(op) => {
-                self.copy(tree.root(), op, &origins(op.from))?;
+                self.copy(tree.root(), op, &origins(op.from), remote)?;
             }
             Op::Mkdir { path, user } => self.make_directory(tree.root(), path, user)?,
             Op::Debian(op) => {
@@ -384,14 +394,21 @@ impl Session<'_> {
 pub(crate) type Origins<'a> = &'a dyn Fn(CopyFrom) -> Origin<'a>;
 
 /// Digest of what a step takes in besides its parent; `None` where it takes nothing.
-fn taken(op: &Op, origins: Origins<'_>) -> Result<Option<String>, BuildError> {
+fn taken(op: &Op, origins: Origins<'_>, remote: &[Remote]) -> Result<Option<String>, BuildError> {
     match op {
-        Op::Copy(copy) => Ok(Some(origins(copy.from).digest(&copy.sources)?)),
+        Op::Copy(copy) => {
+            let local = origins(copy.from).digest(&copy.sources, &exclude_of(copy)?)?;
+            let remote: String = remote.iter().map(|file| format!("\n{}", file.digest)).collect();
+            Ok(Some(local + &remote))
+        }
         Op::Exec(exec) if !op.takes_from().is_empty() => {
             let mut all = String::new();
             for mount in &exec.mounts {
                 if let Some((from, source)) = mount.source() {
-                    all.push_str(&format!("{}\n", origins(from).digest(&[source])?));
+                    all.push_str(&format!(
+                        "{}\n",
+                        origins(from).digest(&[source], &IgnoreFile::default())?
+                    ));
                 }
             }
             Ok(Some(anyarch_oci::Digest::sha256(all.as_bytes()).to_string()))

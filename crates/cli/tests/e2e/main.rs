@@ -13,6 +13,7 @@ mod digests;
 mod disk;
 mod image;
 mod killed;
+mod language;
 mod leaks;
 mod memory;
 mod mistakes;

@@ -36,7 +36,7 @@ impl Bench {
         let session = Session::new(&engine, 1_000_000_000, &|_| {}, &cancel);
         let context = BuildContext::open(&self.path("context"), None)?;
         let op = copy_op(sources, destination);
-        session.copy(&self.path("tree"), &op, &Origin::Context(&context))
+        session.copy(&self.path("tree"), &op, &Origin::Context(&context), &[])
     }
 
     fn read(&self, path: &str) -> String {
@@ -53,6 +53,12 @@ fn copy_op(sources: &[&str], destination: &str) -> CopyOp {
         chown: None,
         chmod: None,
         add: false,
+        link: false,
+        parents: false,
+        exclude: Vec::new(),
+        remote: Vec::new(),
+        checksum: None,
+        unpack: None,
     }
 }
 
@@ -127,8 +133,8 @@ fn files_that_change_while_they_are_copied_show_in_the_digest() {
     let context = BuildContext::open(&bench.path("context"), None).unwrap();
     let origin = Origin::Context(&context);
     let sources = ["a".to_owned()];
-    let taken = origin.digest(&sources).unwrap();
-    assert_eq!(origin.digest(&sources).unwrap(), taken);
+    let taken = origin.digest(&sources, &IgnoreFile::default()).unwrap();
+    assert_eq!(origin.digest(&sources, &IgnoreFile::default()).unwrap(), taken);
     bench.write("context/a", "2");
-    assert_ne!(origin.digest(&sources).unwrap(), taken);
+    assert_ne!(origin.digest(&sources, &IgnoreFile::default()).unwrap(), taken);
 }

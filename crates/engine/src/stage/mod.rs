@@ -140,18 +140,14 @@ pub(crate) fn lower(
             None => bases(&base, &platform),
         };
         let tree = found.ok_or_else(|| unknown_name(&base).at(Some(&origin)))?;
-        if let Some(trigger) = tree.config.config.on_build.first() {
-            return Err(BuildError::input(format!(
-                "{base} has an ONBUILD trigger (`{trigger}`), which is not run yet"
-            ))
-            .hint(
-                "build from an image without ONBUILD, or write its instructions into this file"
-                    .to_owned(),
-            )
-            .at(Some(&origin)));
-        }
         let args = below.and_then(|below| scopes.get(&below)).cloned().unwrap_or_default();
         let mut state = State::new(graph, &reader, tree, platform, at, args);
+        for text in std::mem::take(&mut state.tree.config.config.on_build) {
+            let trigger = trigger(&base, &text).map_err(|error| error.at(Some(&origin)))?;
+            state
+                .apply(&trigger, &origin, &done, bases)
+                .map_err(|error| error.in_context(format!("ONBUILD {text}")).at(Some(&origin)))?;
+        }
         for instruction in &stage.instructions {
             let origin = reader.origin(instruction.span.lines.start());
             state
@@ -166,6 +162,19 @@ pub(crate) fn lower(
     let mut last = last.ok_or_else(|| BuildError::input(format!("{} has no stage", input.file)))?;
     set_platform(&mut last.config, input.platform);
     Ok(last)
+}
+
+/// Reads an ONBUILD trigger of an image.
+fn trigger(base: &str, text: &str) -> Result<Instruction, BuildError> {
+    let (instruction, diagnostics) = anyarch_dockerfile::parse_trigger(text);
+    instruction.ok_or_else(|| {
+        let error =
+            BuildError::input(format!("the ONBUILD trigger `{text}` of {base} is not valid"));
+        match diagnostics.into_iter().find(|diagnostic| diagnostic.is_error()) {
+            Some(diagnostic) => error.because(diagnostic.message),
+            None => error,
+        }
+    })
 }
 
 /// The image is for the platform that was asked for, whatever machine its last stage is from.

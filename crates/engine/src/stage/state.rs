@@ -6,7 +6,7 @@ use anyarch_dockerfile::{
     Add, Command, Copy, Healthcheck, Instruction, Kind, Lexer, MountKind, Network, ResolvedMount,
     Run, Security, Sharing,
 };
-use anyarch_oci::{ContainerConfig, Empty, Healthcheck as HealthConfig, Platform};
+use anyarch_oci::{ContainerConfig, Digest, Empty, Healthcheck as HealthConfig, Platform};
 
 use super::reader::Reader;
 use super::{Bases, DEFAULT_PATH, HistoryItem, Lowered, absolute, unknown_name};
@@ -122,8 +122,9 @@ impl<'a> State<'a> {
             Kind::Shell(shell) => self.config().shell = Some(shell.clone()),
             Kind::StopSignal(signal) => self.config().stop_signal = Some(self.expand(signal)?),
             Kind::Healthcheck(check) => self.config().healthcheck = Some(self.health(check)),
-            Kind::OnBuild(_) => {
-                return Err(not_run("ONBUILD"));
+            Kind::OnBuild(trigger) => {
+                let text = trigger.text.clone();
+                self.config().on_build.push(text);
             }
             Kind::Maintainer(name) => self.tree.config.author = Some(name.clone()),
         }
@@ -257,15 +258,6 @@ impl<'a> State<'a> {
         done: &BTreeMap<usize, Lowered>,
         bases: Bases<'_>,
     ) -> Result<(), BuildError> {
-        for (flag, used) in [
-            ("COPY --link", copy.link),
-            ("COPY --parents", copy.parents),
-            ("COPY --exclude", !copy.exclude.is_empty()),
-        ] {
-            if used {
-                return Err(not_run(flag));
-            }
-        }
         let from = self.copy_from(copy.from.as_ref().map(|from| from.as_str()), done, bases)?;
         let words: Vec<&str> = copy.sources.iter().map(|word| word.as_str()).collect();
         let op = CopyOp {
@@ -276,6 +268,12 @@ impl<'a> State<'a> {
             chown: copy.chown.as_deref().map(|text| self.expand(text)).transpose()?,
             chmod: copy.chmod.as_deref().map(|text| self.expand(text)).transpose()?,
             add: false,
+            link: copy.link,
+            parents: copy.parents,
+            exclude: self.expand_all(&copy.exclude)?,
+            remote: Vec::new(),
+            checksum: None,
+            unpack: None,
         };
         self.add_copy("COPY", op, instruction, origin);
         Ok(())
@@ -393,21 +391,25 @@ impl<'a> State<'a> {
         instruction: &Instruction,
         origin: &Origin,
     ) -> Result<(), BuildError> {
-        for (flag, used) in [
-            ("ADD --link", add.link),
-            ("ADD --exclude", !add.exclude.is_empty()),
-            ("ADD --checksum", add.checksum.is_some()),
-            ("ADD --keep-git-dir", add.keep_git_dir.is_some()),
-            ("ADD --unpack", add.unpack.is_some()),
-        ] {
-            if used {
-                return Err(not_run(flag));
-            }
+        if add.keep_git_dir.is_some() {
+            return Err(not_run("ADD --keep-git-dir"));
         }
         let words: Vec<&str> = add.sources.iter().map(|word| word.as_str()).collect();
-        let sources = self.paths(&words)?;
-        if let Some(remote) = sources.iter().find(|source| is_remote(source)) {
-            return Err(not_run(&format!("ADD of a remote source (`{remote}`)")));
+        let (remote, sources): (Vec<String>, Vec<String>) =
+            self.paths(&words)?.into_iter().partition(|source| is_remote(source));
+        if let Some(git) = remote.iter().find(|source| is_git(source)) {
+            return Err(not_run(&format!("ADD of a git repository (`{git}`)")));
+        }
+        let checksum = add.checksum.as_deref().map(|text| self.expand(text)).transpose()?;
+        let checksum: Option<Digest> = checksum.map(|text| text.parse()).transpose().map_err(
+            |error: anyarch_oci::DigestError| {
+                BuildError::input("ADD --checksum is not a digest")
+                    .because(error)
+                    .hint("expected sha256: and 64 hexadecimal digits".to_owned())
+            },
+        )?;
+        if checksum.is_some() && (remote.len() != 1 || !sources.is_empty()) {
+            return Err(BuildError::input("ADD --checksum needs exactly one source, a URL"));
         }
         let op = CopyOp {
             from: CopyFrom::Context(self.reader.input.context),
@@ -417,9 +419,19 @@ impl<'a> State<'a> {
             chown: add.chown.as_deref().map(|text| self.expand(text)).transpose()?,
             chmod: add.chmod.as_deref().map(|text| self.expand(text)).transpose()?,
             add: true,
+            link: add.link,
+            parents: false,
+            exclude: self.expand_all(&add.exclude)?,
+            remote,
+            checksum,
+            unpack: add.unpack,
         };
         self.add_copy("ADD", op, instruction, origin);
         Ok(())
+    }
+
+    fn expand_all(&self, words: &[String]) -> Result<Vec<String>, BuildError> {
+        words.iter().map(|word| self.expand(word)).collect()
     }
 
     /// Source words after expansion. A word stays one path, whatever blanks are in it.
@@ -464,7 +476,8 @@ impl<'a> State<'a> {
     }
 
     fn add_copy(&mut self, keyword: &str, op: CopyOp, instruction: &Instruction, origin: &Origin) {
-        let names = op.sources.iter().chain(op.inline.iter().map(|(name, _)| name));
+        let inline = op.inline.iter().map(|(name, _)| name);
+        let names = op.sources.iter().chain(&op.remote).chain(inline);
         let mut created_by = keyword.to_owned();
         if let Some(chown) = &op.chown {
             created_by.push_str(&format!(" --chown={chown}"));
@@ -503,6 +516,14 @@ fn is_remote(source: &str) -> bool {
     ["http://", "https://", "git@", "git://", "ssh://"]
         .iter()
         .any(|prefix| source.starts_with(prefix))
+}
+
+/// Whether a remote source is a git repository (Dockerfile reference, "Adding files from a Git
+/// repository").
+fn is_git(source: &str) -> bool {
+    let http = source.starts_with("http://") || source.starts_with("https://");
+    let path = source.split(['#', '?']).next().unwrap_or(source);
+    !http || path.ends_with(".git")
 }
 
 /// Ports of one EXPOSE word: `80`, `53/udp`, `8000-8003/tcp`.

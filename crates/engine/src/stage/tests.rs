@@ -232,13 +232,11 @@ fn copied_heredocs_are_expanded_unless_quoted() {
 #[test]
 fn what_is_not_run_yet_is_refused_with_its_line() {
     for (instruction, named) in [
-        ("RUN --mount=type=cache,target=/c x", "RUN --mount"),
         ("RUN --security=insecure x", "RUN --security=insecure"),
-        ("COPY --link a /a", "COPY --link"),
-        ("COPY --parents a /a", "COPY --parents"),
-        ("COPY --exclude=b a /a", "COPY --exclude"),
-        ("ADD http://mirror.example/x /x", "ADD of a remote source"),
-        ("ONBUILD RUN x", "ONBUILD"),
+        ("RUN --device=vendor/class x", "RUN --device"),
+        ("ADD https://git.example/x/y.git#v1:sub /x", "ADD of a git repository"),
+        ("ADD --checksum=md5:1 http://mirror.example/x /x", "--checksum is not a digest"),
+        ("ADD --checksum=sha256:0123 a /x", "--checksum is not a digest"),
     ] {
         let error = try_lower(&format!("FROM python\n{instruction}\n"), &[], None).unwrap_err();
         assert!(error.message.contains(named), "{instruction}: {error}");
@@ -279,4 +277,36 @@ fn outside_names_are_those_of_needed_stages() {
         .map(|name| (name.name, name.origin.line))
         .collect();
     assert_eq!(names, [("python".to_owned(), 2), ("reg.example/tool:1".to_owned(), 4)]);
+}
+
+#[test]
+fn mounts_have_the_defaults_of_the_reference() {
+    let (graph, _) = lowered(
+        "FROM python\nWORKDIR /w\nRUN --mount=target=in --mount=type=cache,target=c \\\n  --mount=type=secret,id=s --mount=type=ssh --mount=type=tmpfs,target=/t x\n",
+    );
+    let mounts = steps(&graph).last().unwrap()["mounts"].clone();
+    assert_eq!(
+        mounts,
+        serde_json::json!([
+            {"type": "bind", "source": "/", "target": "/w/in", "writable": false},
+            {"type": "cache", "id": "/w/c", "target": "/w/c", "sharing": "shared", "writable": true,
+             "mode": 0o755, "owner": [0, 0]},
+            {"type": "secret", "id": "s", "target": "/run/secrets/s", "variable": null,
+             "required": false, "mode": 0o400, "owner": [0, 0]},
+            {"type": "ssh", "id": "default", "target": null, "required": false, "mode": 0o600,
+             "owner": [0, 0]},
+            {"type": "tmpfs", "target": "/t", "size": null},
+        ])
+    );
+}
+
+#[test]
+fn triggers_are_applied_before_the_stage_and_taken_out() {
+    let (graph, tree) = lowered(
+        "FROM python AS parent\nONBUILD ENV A=1\nONBUILD RUN first\nFROM parent\nRUN second\n",
+    );
+    assert_eq!(tree.config.config.env("A"), Some("1"));
+    assert!(tree.config.config.on_build.is_empty());
+    let argv: Vec<_> = steps(&graph).iter().map(|step| step["argv"][2].clone()).collect();
+    assert_eq!(argv, ["first", "second"]);
 }
