@@ -63,6 +63,8 @@ impl ImageDestination for StoreImages<'_> {
         let failed = |error: StoreError| {
             failed(format!("failed to store blob {} of {}", blob.digest, push.repository), error)
         };
+        // It may have been deleted from the repository, through the embedded registry.
+        self.0.show_blob(repository, &blob.digest).map_err(failed)?;
         if self.0.blob_size(&blob.digest) == Some(blob.size) {
             return Ok(PushedBlob::Existed);
         }

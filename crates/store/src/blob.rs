@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use anyarch_oci::{Algorithm, Digest, Hasher};
@@ -19,13 +20,16 @@ pub struct Blob {
 }
 
 /// Content on its way in: written under a temporary name, hashed as it passes. Dropping it
-/// discards it.
+/// discards it, unless it is that of an upload ([`Store::begin_upload`]).
 pub struct Ingest {
-    store: Store,
-    path: PathBuf,
-    file: Option<File>,
-    hasher: Hasher,
-    size: u64,
+    pub(crate) store: Store,
+    pub(crate) path: PathBuf,
+    pub(crate) file: File,
+    pub(crate) algorithm: Algorithm,
+    pub(crate) hasher: Hasher,
+    pub(crate) size: u64,
+    /// Whether the file is to stay when this is dropped.
+    pub(crate) kept: bool,
 }
 
 impl Store {
@@ -84,8 +88,7 @@ impl Store {
             .create_new(true)
             .open(&path)
             .at("create", &path)?;
-        let hasher = Hasher::with(algorithm);
-        Ok(Ingest { store: self.clone(), path, file: Some(file), hasher, size: 0 })
+        Ok(Ingest::empty(self, path, file, algorithm))
     }
 
     /// Removes a blob; nothing happens where it is not there.
@@ -99,6 +102,11 @@ impl Store {
 }
 
 impl Ingest {
+    pub(crate) fn empty(store: &Store, path: PathBuf, file: File, algorithm: Algorithm) -> Ingest {
+        let hasher = Hasher::with(algorithm);
+        Ingest { store: store.clone(), path, file, algorithm, hasher, size: 0, kept: false }
+    }
+
     /// Bytes taken in so far.
     pub fn size(&self) -> u64 {
         self.size
@@ -109,11 +117,42 @@ impl Ingest {
         &self.path
     }
 
+    /// Has the content hashed by another algorithm; what is there already is read once more.
+    pub fn hash_with(&mut self, algorithm: Algorithm) -> Result<(), StoreError> {
+        if self.algorithm == algorithm {
+            return Ok(());
+        }
+        let mut hasher = Hasher::with(algorithm);
+        let mut buffer = vec![0; 256 * 1024];
+        let mut at = 0;
+        while at < self.size {
+            match self.file.read_at(&mut buffer, at) {
+                Ok(0) => Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
+                Ok(read) => {
+                    hasher.update(&buffer[..read]);
+                    at += read as u64;
+                    Ok(())
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+                Err(error) => Err(error),
+            }
+            .at("read", &self.path)?;
+        }
+        (self.hasher, self.algorithm) = (hasher, algorithm);
+        Ok(())
+    }
+
+    /// Gives the content up, that of an upload too.
+    pub fn discard(mut self) {
+        self.kept = false;
+    }
+
     /// Makes the content a blob: verified against `expected` where given, on disk, then visible.
     ///
     /// # Errors
     /// [`StoreError::Mismatch`] where the content is not the expected one; it is discarded then.
     pub fn commit(mut self, expected: Option<&Digest>) -> Result<(Digest, u64), StoreError> {
+        self.kept = false;
         let actual = self.hasher.clone().finish();
         if let Some(expected) = expected.filter(|expected| **expected != actual) {
             return Err(StoreError::Mismatch {
@@ -126,9 +165,7 @@ impl Ingest {
         if self.store.blob_size(&actual) == Some(self.size) {
             return Ok((actual, self.size));
         }
-        if let Some(file) = self.file.take() {
-            file.sync_data().at("write", &self.path)?;
-        }
+        self.file.sync_data().at("write", &self.path)?;
         fs::rename(&self.path, &target).at("write", &target)?;
         Ok((actual, self.size))
     }
@@ -136,21 +173,22 @@ impl Ingest {
 
 impl Write for Ingest {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let file = self.file.as_mut().ok_or(io::ErrorKind::NotConnected)?;
-        let written = file.write(bytes)?;
+        let written = self.file.write(bytes)?;
         self.hasher.update(&bytes[..written]);
         self.size += written as u64;
         Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.as_mut().map_or(Ok(()), File::flush)
+        self.file.flush()
     }
 }
 
 impl Drop for Ingest {
     fn drop(&mut self) {
         // Committed content is gone from here by its rename; all else is discarded.
-        drop(fs::remove_file(&self.path));
+        if !self.kept {
+            drop(fs::remove_file(&self.path));
+        }
     }
 }

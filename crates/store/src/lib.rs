@@ -7,13 +7,18 @@
 //! blobs/sha256/HEX              content, never changed once there
 //! repositories/NAME/tags/TAG    a descriptor (JSON); `/` in NAME is written `+`
 //! repositories/NAME/manifests/ALGORITHM-HEX   descriptors of the manifests that NAME holds
+//! repositories/NAME/hidden/ALGORITHM-HEX      empty; blobs that were deleted from NAME
+//! repositories/NAME/uploads/ID  a blob on its way in, locked while a process writes it
+//! repositories/NAME/lock        held while a tag is moved
 //! work/ID/                      one per live process, locked by it; anything unfinished
 //! locks/NAME                    advisory locks (flock)
 //! ```
 //!
 //! Every file appears by rename, complete or not at all, so `kill -9` at any moment loses nothing
-//! and several processes may use one store. [`Store::heal`] removes the working folders of
-//! processes that are gone; a lock that its process still holds keeps a folder alive.
+//! and several processes may use one store. Uploads alone grow in place, and outlive their process:
+//! any other may go on with one. [`Store::heal`] removes the working folders of processes that are
+//! gone, and uploads that nobody went on with for a day; a lock that its process still holds keeps
+//! either alive.
 //!
 //! Depends on `oci`. Must never know what the blobs mean, nor steps, plans or registries.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -22,6 +27,7 @@ mod blob;
 mod error;
 mod lock;
 mod repository;
+mod upload;
 mod work;
 
 use std::fs;
@@ -32,6 +38,7 @@ use std::sync::Arc;
 pub use blob::{Blob, Ingest};
 pub use error::StoreError;
 pub use lock::Lock;
+pub use upload::{Resumed, UPLOAD_LIFE, UploadId};
 pub use work::{Healed, Work};
 
 use error::IoContext;
@@ -75,7 +82,9 @@ impl Store {
     /// # Errors
     /// When a left-over cannot be removed, such as one that belongs to other users' ids.
     pub fn heal(&self) -> Result<Healed, StoreError> {
-        work::heal(&self.root)
+        let mut healed = work::heal(&self.root)?;
+        healed.uploads = self.heal_uploads()?;
+        Ok(healed)
     }
 
     /// Waits until everything written below the store is on disk.

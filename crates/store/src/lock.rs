@@ -41,11 +41,24 @@ impl Lock {
 
     fn attempt(path: &Path, operation: FlockOperation) -> Result<Option<Lock>, StoreError> {
         let file = open(path)?;
-        match flock(&file, operation) {
-            Ok(()) => Ok(Some(Lock { _file: file })),
-            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-            Err(error) => Err(error).at("lock", path),
-        }
+        Ok(try_hold(&file, path, operation)?.then_some(Lock { _file: file }))
+    }
+}
+
+/// Locks an open file alone for as long as it is open; false where another holds it.
+pub(crate) fn try_hold_alone(file: &File, path: &Path) -> Result<bool, StoreError> {
+    try_hold(file, path, FlockOperation::NonBlockingLockExclusive)
+}
+
+fn try_hold(
+    file: &File,
+    path: &Path,
+    operation: FlockOperation,
+) -> Result<bool, StoreError> {
+    match flock(file, operation) {
+        Ok(()) => Ok(true),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
+        Err(error) => Err(error).at("lock", path),
     }
 }
 

@@ -3,13 +3,14 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use anyarch_oci::{Descriptor, Digest, RepositoryName, Tag};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::IoContext;
-use crate::{Store, StoreError};
+use crate::{Lock, Store, StoreError};
 
 impl Store {
     /// Points a tag at a manifest, atomically, and lists the manifest in the repository.
@@ -19,8 +20,25 @@ impl Store {
         tag: &Tag,
         manifest: &Descriptor,
     ) -> Result<(), StoreError> {
+        self.tag_if(repository, tag, manifest, |_| true).map(drop)
+    }
+
+    /// The same where `allowed` says so of what the tag points to now; false where it does not.
+    /// Nobody else moves a tag of the repository in between, in this process or another.
+    pub fn tag_if(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        manifest: &Descriptor,
+        allowed: impl FnOnce(Option<&Descriptor>) -> bool,
+    ) -> Result<bool, StoreError> {
+        let _lock = self.lock_repository(repository)?;
+        if !allowed(self.resolve(repository, tag)?.as_ref()) {
+            return Ok(false);
+        }
         self.add_manifest(repository, manifest)?;
-        self.write_json(&self.tag_path(repository, tag), manifest)
+        self.write_json(&self.tag_path(repository, tag), manifest)?;
+        Ok(true)
     }
 
     /// What a tag points to; `None` where there is no such tag.
@@ -32,9 +50,40 @@ impl Store {
         read_json(&self.tag_path(repository, tag))
     }
 
+    /// When a tag was pointed to where it points now; `None` where there is no such tag.
+    pub fn tagged_at(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+    ) -> Result<Option<SystemTime>, StoreError> {
+        let path = self.tag_path(repository, tag);
+        match fs::metadata(&path).and_then(|metadata| metadata.modified()) {
+            Ok(time) => Ok(Some(time)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).at("read", &path),
+        }
+    }
+
     /// Removes a tag; true where there was one.
     pub fn untag(&self, repository: &RepositoryName, tag: &Tag) -> Result<bool, StoreError> {
-        remove_file(&self.tag_path(repository, tag))
+        self.untag_if(repository, tag, |_| true)
+    }
+
+    /// The same where `allowed` says so of what the tag points to now.
+    pub fn untag_if(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        allowed: impl FnOnce(&Descriptor) -> bool,
+    ) -> Result<bool, StoreError> {
+        if self.resolve(repository, tag)?.is_none() {
+            return Ok(false);
+        }
+        let _lock = self.lock_repository(repository)?;
+        match self.resolve(repository, tag)? {
+            Some(found) if allowed(&found) => remove_file(&self.tag_path(repository, tag)),
+            _ => Ok(false),
+        }
     }
 
     /// The tags of a repository, sorted.
@@ -43,10 +92,25 @@ impl Store {
         Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
     }
 
-    /// All repositories, sorted.
+    /// All repositories that hold something, sorted.
     pub fn repositories(&self) -> Result<Vec<RepositoryName>, StoreError> {
+        let mut repositories = Vec::new();
+        for repository in self.repository_folders()? {
+            let path = self.repository_path(&repository);
+            if !list(&path.join("manifests"))?.is_empty() || !list(&path.join("tags"))?.is_empty() {
+                repositories.push(repository);
+            }
+        }
+        Ok(repositories)
+    }
+
+    /// All repositories that were ever written to, sorted.
+    pub(crate) fn repository_folders(&self) -> Result<Vec<RepositoryName>, StoreError> {
         let names = list(&self.root().join("repositories"))?;
-        Ok(names.iter().filter_map(|name| name.replace('+', "/").parse().ok()).collect())
+        let mut names: Vec<RepositoryName> =
+            names.iter().filter_map(|name| name.replace('+', "/").parse().ok()).collect();
+        names.sort();
+        Ok(names)
     }
 
     /// Lists a manifest (already a blob) in a repository.
@@ -84,15 +148,53 @@ impl Store {
         repository: &RepositoryName,
         digest: &Digest,
     ) -> Result<bool, StoreError> {
+        if self.manifest(repository, digest)?.is_none() {
+            return Ok(false);
+        }
+        let _lock = self.lock_repository(repository)?;
         for tag in self.tags(repository)? {
             if self.resolve(repository, &tag)?.is_some_and(|found| found.digest == *digest) {
-                self.untag(repository, &tag)?;
+                remove_file(&self.tag_path(repository, &tag))?;
             }
         }
         remove_file(&self.manifest_path(repository, digest))
     }
 
-    fn repository_path(&self, repository: &RepositoryName) -> PathBuf {
+    /// Takes a blob out of a repository's sight; it stays in the store, for others.
+    pub fn hide_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<(), StoreError> {
+        let path = self.hidden_path(repository, digest);
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).at("create", folder)?;
+        }
+        fs::write(&path, "").at("write", &path)
+    }
+
+    /// Undoes [`Store::hide_blob`]; nothing happens where the blob is not hidden.
+    pub fn show_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<(), StoreError> {
+        remove_file(&self.hidden_path(repository, digest)).map(drop)
+    }
+
+    /// Whether a blob was taken out of a repository's sight.
+    pub fn is_blob_hidden(&self, repository: &RepositoryName, digest: &Digest) -> bool {
+        self.hidden_path(repository, digest).exists()
+    }
+
+    /// Keeps all others from moving tags of the repository.
+    fn lock_repository(&self, repository: &RepositoryName) -> Result<Lock, StoreError> {
+        let folder = self.repository_path(repository);
+        fs::create_dir_all(&folder).at("create", &folder)?;
+        Lock::exclusive(&folder.join("lock"))
+    }
+
+    pub(crate) fn repository_path(&self, repository: &RepositoryName) -> PathBuf {
         self.root().join("repositories").join(repository.as_str().replace('/', "+"))
     }
 
@@ -101,8 +203,11 @@ impl Store {
     }
 
     fn manifest_path(&self, repository: &RepositoryName, digest: &Digest) -> PathBuf {
-        let name = format!("{}-{}", digest.algorithm().name(), digest.hex());
-        self.repository_path(repository).join("manifests").join(name)
+        self.repository_path(repository).join("manifests").join(file_name(digest))
+    }
+
+    fn hidden_path(&self, repository: &RepositoryName, digest: &Digest) -> PathBuf {
+        self.repository_path(repository).join("hidden").join(file_name(digest))
     }
 
     /// Writes a small JSON file of the store: complete and on disk, or as it was before.
@@ -132,6 +237,10 @@ impl Store {
     pub fn read_json<T: DeserializeOwned>(&self, path: &Path) -> Result<Option<T>, StoreError> {
         read_json(path)
     }
+}
+
+fn file_name(digest: &Digest) -> String {
+    format!("{}-{}", digest.algorithm().name(), digest.hex())
 }
 
 fn remove_file(path: &Path) -> Result<bool, StoreError> {

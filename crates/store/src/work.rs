@@ -23,6 +23,8 @@ pub struct Healed {
     pub removed: usize,
     /// Working folders of processes that live.
     pub alive: usize,
+    /// Uploads that nobody went on with, now removed.
+    pub uploads: usize,
 }
 
 impl Work {
