@@ -154,6 +154,8 @@ from_error!(
     anyarch_http::HttpError,
     anyarch_sandbox::SandboxError,
     anyarch_registry::server::ServeError,
+    anyarch_registry::server::AccountsError,
+    anyarch_registry::server::TlsError,
 );
 
 impl From<anyarch_plan::TargetError> for Failure {

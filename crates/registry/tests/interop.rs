@@ -17,7 +17,11 @@ use std::time::Duration;
 use anyarch_http::{Body, Method, Request};
 use anyarch_oci::{NoMemory, Platform, PushedBlob};
 use anyarch_registry::Repository;
-use anyarch_testkit::{TestImage, TestIndex, TestRegistry, image_differences, random_bytes};
+use anyarch_registry::server::{Accounts, Options, RunningServer, Server, Tls};
+use anyarch_store::Store;
+use anyarch_testkit::{
+    TestAuthority, TestImage, TestIndex, TestRegistry, image_differences, random_bytes,
+};
 use common::{Kept, amd64, blob, chain, client, http, push, push_as, push_from, stored, tag};
 use tempfile::TempDir;
 
@@ -253,4 +257,122 @@ fn pull_and_push_needs_podman() {
     let b = registry.reference("pushed/app:v2");
     let differences = image_differences((&client, &a), (&client, &b));
     assert!(differences.is_empty(), "{differences:?}");
+}
+
+/// A server with TLS and an account, and a store that holds `acme/app:v1`.
+struct Secured {
+    authority: TestAuthority,
+    server: RunningServer,
+    image: TestImage,
+    store: Store,
+    _folder: TempDir,
+}
+
+impl Secured {
+    fn start(anonymous_pull: bool) -> Secured {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let image = TestImage::random(1, 2, &Platform::host());
+        for (blob, bytes) in &image.blobs {
+            assert_eq!(store.put_blob(bytes).unwrap(), blob.digest);
+        }
+        store.put_blob(&image.bytes).unwrap();
+        store.tag(&"acme/app".parse().unwrap(), &tag("v1"), &image.manifest).unwrap();
+        let authority = TestAuthority::new();
+        let options = Options {
+            accounts: Some(Accounts::read(&authority.accounts()).unwrap()),
+            anonymous_pull,
+            tls: Some(Tls::read(&authority.certificate(), &authority.key()).unwrap()),
+            ..Options::default()
+        };
+        let server = Server::bind_with("127.0.0.1:0", store.clone(), options).unwrap();
+        let server = server.serve_in_background().unwrap();
+        Secured { authority, server, image, store, _folder: folder }
+    }
+
+    fn has(&self, name: &str) -> bool {
+        let found = self.store.resolve(&name.parse().unwrap(), &tag("v2")).unwrap();
+        found.is_some_and(|found| found.digest == self.image.manifest.digest)
+    }
+}
+
+fn fails(command: &mut Command) {
+    let output = command.output().unwrap();
+    assert!(!output.status.success(), "{command:?} must fail");
+}
+
+#[test]
+fn accounts_and_tls_needs_skopeo() {
+    if skipped("SKOPEO") {
+        return;
+    }
+    let secured = Secured::start(false);
+    let host = secured.server.addr();
+    let (from, to) = (format!("docker://{host}/acme/app:v1"), format!("docker://{host}/to/app:v2"));
+    let trust = secured.authority.trust();
+    let skopeo = |verb: &str, sides: &[&str], creds: Option<&str>| {
+        let mut command = skopeo();
+        command.arg(verb).env("HOME", secured.authority.folder());
+        for side in sides {
+            command.arg(format!("--{side}cert-dir={}", trust.display()));
+            command.args(creds.map(|creds| format!("--{side}creds={creds}")));
+        }
+        command
+    };
+    for creds in [None, Some("ann:wrong"), Some("bob:secret")] {
+        fails(skopeo("inspect", &[""], creds).arg(&from));
+    }
+    let ann = Some("ann:secret");
+    run(skopeo("copy", &["src-", "dest-"], ann).args([&from, &to]));
+    assert!(secured.has("to/app"));
+    run(skopeo("delete", &[""], ann).arg(&to));
+    assert!(!secured.has("to/app"));
+}
+
+#[test]
+fn anyone_pulls_and_accounts_push_needs_skopeo() {
+    if skipped("SKOPEO") {
+        return;
+    }
+    let secured = Secured::start(true);
+    let host = secured.server.addr();
+    let folder = tempfile::tempdir().unwrap();
+    let (from, to) = (format!("docker://{host}/acme/app:v1"), format!("docker://{host}/to/app:v2"));
+    let layout = format!("oci:{}:v1", folder.path().display());
+    let trust = secured.authority.trust();
+    let copy = |side: &str| {
+        let mut command = skopeo();
+        command.arg("copy").arg(format!("--{side}-cert-dir={}", trust.display()));
+        command.env("HOME", secured.authority.folder());
+        command
+    };
+    run(copy("src").args([&from, &layout]));
+    fails(copy("dest").args([&layout, &to]));
+    fails(copy("src").args(["--src-creds=ann:wrong", &from, &layout]));
+    run(copy("dest").args(["--dest-creds=ann:secret", &layout, &to]));
+    assert!(secured.has("to/app"));
+}
+
+#[test]
+fn login_pull_and_push_needs_podman() {
+    if skipped("PODMAN") {
+        return;
+    }
+    let secured = Secured::start(false);
+    let host = secured.server.addr().to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let trust = format!("--cert-dir={}", secured.authority.trust().display());
+    let logins = format!("--authfile={}", folder.path().join("auth.json").display());
+    let (from, to) = (format!("{host}/acme/app:v1"), format!("{host}/to/app:v2"));
+    let podman = |args: &[&str]| {
+        let mut command = podman(folder.path());
+        command.args(args).args([&trust, &logins]);
+        command
+    };
+    fails(podman(&["login", "--username=ann", "--password=wrong"]).arg(&host));
+    run(podman(&["login", "--username=ann", "--password=secret"]).arg(&host));
+    run(podman(&["pull"]).arg(&from));
+    run(podman(&["push", "--remove-signatures"]).args([&from, &to]));
+    let listed = secured.store.resolve(&"to/app".parse().unwrap(), &tag("v2")).unwrap();
+    assert!(listed.is_some());
 }

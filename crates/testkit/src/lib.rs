@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test double that fails ends the test, with the cause")]
 
 mod archive;
+mod authority;
 mod compare;
 pub mod debian;
 mod fault;
@@ -14,6 +15,7 @@ mod registry;
 mod tokens;
 
 pub use archive::{Answer, DebianArchive};
+pub use authority::{ANN, TestAuthority};
 pub use compare::image_differences;
 pub use fault::Fault;
 pub use image::{TestImage, TestIndex, open_at, random_bytes};

@@ -1,10 +1,11 @@
 //! `anyarch serve`: the embedded registry over the local store.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyarch_oci::RepositoryName;
-use anyarch_registry::server::{Access, Server};
+use anyarch_registry::server::{Access, Accounts, Options, Server, Tls};
 
 use crate::failure::Failure;
 use crate::global::Global;
@@ -16,18 +17,45 @@ const ADDRESS: &str = "127.0.0.1:5000";
 
 /// Serve the local store as a registry, until Ctrl-C
 ///
-/// Any client can pull from it and push to it. There are no accounts: whoever reaches the address
-/// may do so.
+/// Any client can pull from it and push to it. Without --htpasswd there are no accounts: whoever
+/// reaches the address may do so.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Address and port to listen at; port 0 takes any that is free
     #[arg(long, value_name = "ADDRESS", default_value = ADDRESS)]
     addr: SocketAddr,
+    /// Ask for a name and a password of this file, made with `htpasswd -B`; read once, at the start
+    #[arg(long, value_name = "FILE")]
+    htpasswd: Option<PathBuf>,
+    /// Let anyone pull; only pushing and deleting need an account
+    #[arg(long, requires = "htpasswd")]
+    anonymous_pull: bool,
+    /// Serve with TLS: the server's certificate in PEM, and after it those that lead to its authority
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The key of the certificate, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
 }
 
 /// Carries it out.
 pub(crate) fn run(args: &Args, global: &Global) -> Result<(), Failure> {
+    let accounts = args.htpasswd.as_deref().map(Accounts::read).transpose()?;
+    let tls = match (&args.tls_cert, &args.tls_key) {
+        (Some(certificate), Some(key)) => Some(Tls::read(certificate, key)?),
+        _ => None,
+    };
+    if accounts.is_some() && tls.is_none() && !args.addr.ip().is_loopback() {
+        output::say(
+            "warning: passwords cross the network as plain text; add --tls-cert and --tls-key\n",
+        );
+    }
     let store = global.open_store()?;
+    if let Err(error) = store.heal() {
+        output::say(&format!(
+            "warning: left-overs of an interrupted run stay in the store: {error}\n"
+        ));
+    }
     let interrupt = Interrupt::listen(&global.cancel, false)?;
     let quiet = global.quiet;
     let on_access = Arc::new(move |access: Access| {
@@ -35,12 +63,24 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<(), Failure> {
             output::say(&line(&access));
         }
     });
-    let server = Server::bind_observed(args.addr, store.clone(), on_access)?;
-    let running = server.serve_in_background()?;
-    let address = running.addr();
-    output::print(&format!("serving {} at http://{address}\n", store.root().display()))?;
+    let site = Site {
+        has_tls: tls.is_some(),
+        needs_login: accounts.is_some() && !args.anonymous_pull,
+        address: String::new(),
+    };
+    let options = Options {
+        on_access: Some(on_access),
+        accounts,
+        anonymous_pull: args.anonymous_pull,
+        tls,
+        ..Options::default()
+    };
+    let running = Server::bind_with(args.addr, store.clone(), options)?.serve_in_background()?;
+    let site = Site { address: running.addr().to_string(), ..site };
+    let scheme = if site.has_tls { "https" } else { "http" };
+    output::print(&format!("serving {} at {scheme}://{}\n", store.root().display(), site.address))?;
     if !quiet {
-        output::say(&pulls(&store, &address.to_string())?);
+        output::say(&pulls(&store, &site)?);
     }
     interrupt.wait();
     if !quiet {
@@ -62,22 +102,40 @@ pub(crate) fn how_to_pull(global: &Global, repository: &RepositoryName, tags: &[
     };
     let mut said = format!("\nto pull from the embedded registry:\n  anyarch serve{store}\n");
     if let Some(tag) = tags.last() {
-        said.push_str(&commands(ADDRESS, repository.as_str(), tag));
+        let site = Site { address: ADDRESS.to_owned(), ..Site::default() };
+        said.push_str(&commands(&site, repository.as_str(), tag));
     }
     said
 }
 
-fn commands(address: &str, repository: &str, tag: &str) -> String {
+/// What clients must know of a registry.
+#[derive(Default)]
+struct Site {
+    address: String,
+    has_tls: bool,
+    needs_login: bool,
+}
+
+fn commands(site: &Site, repository: &str, tag: &str) -> String {
+    let Site { address, has_tls, needs_login } = site;
     let image = format!("{address}/{repository}:{tag}");
+    let (plain, plain_source) = match has_tls {
+        true => ("", ""),
+        false => (" --tls-verify=false", " --src-tls-verify=false"),
+    };
+    let login = match needs_login {
+        true => format!("  podman login{plain} {address}\n  docker login {address}\n"),
+        false => String::new(),
+    };
     format!(
-        "  podman pull --tls-verify=false {image}\n  \
+        "{login}  podman pull{plain} {image}\n  \
            docker pull {image}\n  \
-           skopeo copy --src-tls-verify=false docker://{image} oci-archive:{tag}.tar\n"
+           skopeo copy{plain_source} docker://{image} oci-archive:{tag}.tar\n"
     )
 }
 
 /// What there is to pull, and how.
-fn pulls(store: &anyarch_store::Store, address: &str) -> Result<String, Failure> {
+fn pulls(store: &anyarch_store::Store, site: &Site) -> Result<String, Failure> {
     let mut said = String::new();
     let mut example = None;
     for repository in store.repositories()? {
@@ -89,7 +147,7 @@ fn pulls(store: &anyarch_store::Store, address: &str) -> Result<String, Failure>
     }
     Ok(match example {
         Some((repository, tag)) => {
-            format!("{said}to pull:\n{}", commands(address, &repository, &tag))
+            format!("{said}to pull:\n{}", commands(site, &repository, &tag))
         }
         None => "  no images yet; `anyarch publish` puts some there\n".to_owned(),
     })
@@ -120,6 +178,16 @@ mod tests {
     fn words_are_quoted_where_a_shell_would_split_them() {
         assert_eq!(quoted("/tmp/store"), "/tmp/store");
         assert_eq!(quoted("/tmp/my store's"), r"'/tmp/my store'\''s'");
+    }
+
+    #[test]
+    fn commands_fit_the_server() {
+        let mut site = Site { address: "r:1".to_owned(), ..Site::default() };
+        let plain = commands(&site, "app", "v1");
+        assert!(plain.starts_with("  podman pull --tls-verify=false r:1/app:v1\n"), "{plain}");
+        (site.has_tls, site.needs_login) = (true, true);
+        let secured = commands(&site, "app", "v1");
+        assert!(secured.starts_with("  podman login r:1\n") && !secured.contains("tls-verify"));
     }
 
     #[test]

@@ -22,5 +22,6 @@ mod packages;
 mod publish;
 mod pulled;
 mod root;
+mod serve;
 mod signals;
 mod twins;

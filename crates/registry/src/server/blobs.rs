@@ -1,11 +1,13 @@
 //! Blobs out of the store, whole or in part (RFC 9110, section 14).
 
 use anyarch_oci::{Digest, RepositoryName};
+use anyarch_store::Store;
 use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode, header};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 
+use super::precondition::{Preconditions, Unmet, etag, names};
 use super::reply::{CONTENT_DIGEST, Outcome, Refusal, Reply};
 use super::state::{State, internal};
 
@@ -28,11 +30,28 @@ pub(super) async fn get(
     headers: &HeaderMap,
     head: bool,
 ) -> Outcome {
-    let unknown = || Refusal::unknown("BLOB_UNKNOWN", format!("{repository} has no blob {digest}"));
-    state.blob_size(repository, digest).ok_or_else(unknown)?;
-    let wanted = digest.clone();
-    let blob = state.blocking(move |store| Ok(store.blob(&wanted)?)).await?.ok_or_else(unknown)?;
-    let range = headers.get(header::RANGE).and_then(|value| value.to_str().ok());
+    let (name, wanted) = (repository.clone(), digest.clone());
+    let blob = state
+        .blocking(move |store| {
+            let found = match store.is_blob_hidden(&name, &wanted) {
+                true => None,
+                false => store.blob(&wanted)?,
+            };
+            found.ok_or_else(|| unknown(&name, &wanted))
+        })
+        .await?;
+    match Preconditions::of(headers).check(Some(digest)) {
+        Ok(()) => {}
+        Err(Unmet::Exists) => {
+            let reply = Reply::new(StatusCode::NOT_MODIFIED).header(CONTENT_DIGEST, digest);
+            return Ok(reply.header(header::ETAG, etag(digest)).empty());
+        }
+        Err(unmet) => return Err(unmet.refusal("the blob")),
+    }
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    // A part of something else than the client has is of no use to it (RFC 9110, section 13.1.5).
+    let is_same = text(header::IF_RANGE).is_none_or(|tag| names(tag, Some(digest), false));
+    let range = text(header::RANGE).filter(|_| is_same);
     let (status, first, length) = match range.map_or(Part::Whole, |range| part(range, blob.size)) {
         Part::Whole => (StatusCode::OK, 0, blob.size),
         Part::Some(first, length) => (StatusCode::PARTIAL_CONTENT, first, length),
@@ -49,6 +68,7 @@ pub(super) async fn get(
         .header(header::CONTENT_TYPE, "application/octet-stream")
         .header(header::CONTENT_LENGTH, length)
         .header(header::ACCEPT_RANGES, "bytes")
+        .header(header::ETAG, etag(digest))
         .header(CONTENT_DIGEST, digest);
     if status == StatusCode::PARTIAL_CONTENT {
         let last = first + length - 1;
@@ -65,12 +85,31 @@ pub(super) async fn get(
     Ok(reply.body(Body::from_stream(content)))
 }
 
-pub(super) fn delete(state: &State, repository: &RepositoryName, digest: &Digest) -> Outcome {
-    if state.blob_size(repository, digest).is_none() {
-        return Err(Refusal::unknown("BLOB_UNKNOWN", format!("{repository} has no blob {digest}")));
-    }
-    state.hide(repository, digest);
+pub(super) async fn delete(state: &State, repository: &RepositoryName, digest: &Digest) -> Outcome {
+    let (name, digest) = (repository.clone(), digest.clone());
+    state
+        .blocking(move |store| {
+            visible_size(store, &name, &digest).ok_or_else(|| unknown(&name, &digest))?;
+            Ok(store.hide_blob(&name, &digest)?)
+        })
+        .await?;
     Ok(Reply::new(StatusCode::ACCEPTED).bytes(Vec::new()))
+}
+
+/// Length of a blob that the repository may see.
+pub(super) fn visible_size(
+    store: &Store,
+    repository: &RepositoryName,
+    digest: &Digest,
+) -> Option<u64> {
+    match store.is_blob_hidden(repository, digest) {
+        true => None,
+        false => store.blob_size(digest),
+    }
+}
+
+fn unknown(repository: &RepositoryName, digest: &Digest) -> Refusal {
+    Refusal::unknown("BLOB_UNKNOWN", format!("{repository} has no blob {digest}"))
 }
 
 /// Reads `Range`; what is not one range of bytes is ignored, as HTTP allows.

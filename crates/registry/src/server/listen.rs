@@ -2,21 +2,25 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
 use anyarch_store::Store;
 use axum::body::Body;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
-use super::access::OnAccess;
-use super::handler::{Handler, handler};
+use super::handler::{Handler, handler, handler_with};
+use super::options::{Limits, Options};
+use super::patient::Patient;
+use super::tls::Tls;
 
 /// How long requests in progress may take to end at a shutdown.
 const GRACE: Duration = Duration::from_secs(10);
@@ -65,7 +69,15 @@ impl ServeError {
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
+    answering: Answering,
+}
+
+/// How connections are answered.
+#[derive(Clone)]
+struct Answering {
     handler: Handler,
+    tls: Option<Tls>,
+    limits: Limits,
 }
 
 /// A server that answers in the background; dropping it ends it at once.
@@ -86,13 +98,14 @@ impl Server {
         Server::with_handler(address, handler(store, None))
     }
 
-    /// The same, telling `on_access` of each exchange.
-    pub fn bind_observed(
+    /// The same with accounts, TLS and what else `options` say.
+    pub fn bind_with(
         address: impl ToSocketAddrs + ToString,
         store: Store,
-        on_access: OnAccess,
+        options: Options,
     ) -> Result<Server, ServeError> {
-        Server::with_handler(address, handler(store, Some(on_access)))
+        let handler = handler_with(store, &options);
+        Server::listen(address, handler, options.tls, options.limits)
     }
 
     /// Listens at `address` to answer with any handler.
@@ -100,11 +113,21 @@ impl Server {
         address: impl ToSocketAddrs + ToString,
         handler: Handler,
     ) -> Result<Server, ServeError> {
+        Server::listen(address, handler, None, Limits::default())
+    }
+
+    fn listen(
+        address: impl ToSocketAddrs + ToString,
+        handler: Handler,
+        tls: Option<Tls>,
+        limits: Limits,
+    ) -> Result<Server, ServeError> {
         let failed = |source| ServeError::Bind { address: address.to_string(), source };
         let listener = TcpListener::bind(&address).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
         let bound = listener.local_addr().map_err(failed)?;
-        Ok(Server { listener, address: bound, handler })
+        let answering = Answering { handler, tls, limits };
+        Ok(Server { listener, address: bound, answering })
     }
 
     /// Where it listens.
@@ -127,7 +150,7 @@ impl Server {
         };
         let (stop, stopped) = watch::channel(false);
         let (end, ended) = mpsc::channel();
-        runtime.spawn(accept(listener, self.handler, stopped, end));
+        runtime.spawn(accept(listener, self.answering, stopped, end));
         Ok(RunningServer {
             address: self.address,
             stop,
@@ -170,16 +193,17 @@ impl Drop for RunningServer {
 
 async fn accept(
     listener: tokio::net::TcpListener,
-    handler: Handler,
+    answering: Answering,
     mut stopped: watch::Receiver<bool>,
     end: mpsc::Sender<()>,
 ) {
     let mut connections = JoinSet::new();
     loop {
+        let has_room = connections.len() < answering.limits.connections;
         tokio::select! {
-            accepted = listener.accept() => match accepted {
+            accepted = listener.accept(), if has_room => match accepted {
                 Ok((stream, _peer)) => {
-                    connections.spawn(serve(stream, Arc::clone(&handler), stopped.clone()));
+                    connections.spawn(serve(stream, answering.clone(), stopped.clone()));
                 }
                 Err(_try_again) => tokio::time::sleep(ACCEPT_PAUSE).await,
             },
@@ -193,17 +217,44 @@ async fn accept(
     end.send(()).unwrap_or_default();
 }
 
+/// Answers one connection, which ends with its client, with the server, or when patience does.
 async fn serve(
     stream: tokio::net::TcpStream,
-    handler: Handler,
+    answering: Answering,
     mut stopped: watch::Receiver<bool>,
 ) {
     // Only a matter of latency.
     stream.set_nodelay(true).unwrap_or_default();
+    let patience = answering.limits.patience;
+    let stream = Patient::new(stream, patience);
+    match answering.tls {
+        None => exchange(stream, answering.handler, patience, stopped).await,
+        Some(Tls(config)) => {
+            let handshake = TlsAcceptor::from(config).accept(stream);
+            let stream = tokio::select! {
+                shaken = tokio::time::timeout(patience, handshake) => shaken,
+                _ = stopped.changed() => return,
+            };
+            // Who does not speak TLS has been told so by an alert.
+            let Ok(Ok(stream)) = stream else { return };
+            exchange(stream, answering.handler, patience, stopped).await;
+        }
+    }
+}
+
+async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    handler: Handler,
+    patience: Duration,
+    mut stopped: watch::Receiver<bool>,
+) {
     let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
         handler(request.map(Body::new))
     });
-    let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(patience)
+        .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     // A connection that ends in an error has ended; its client knows.
     let _ended = tokio::select! {

@@ -1,14 +1,18 @@
 //! Lists: tags, repositories, referrers.
 
+use std::io::Read;
+
 use anyarch_oci::{Descriptor, Digest, ImageIndex, Manifest, RepositoryName, media_type};
 use axum::http::{HeaderName, StatusCode, header};
 use serde::Serialize;
 
 use super::manifests::artifact_type;
 use super::reply::{Outcome, Refusal, Reply};
-use super::route::Query;
-use super::state::State;
+use super::route::{self, Query};
+use super::state::{State, internal};
 
+/// Bytes of entries in a list of referrers; clients take a manifest of 4 MiB at most.
+const MAX_REFERRERS: usize = 3 * 1024 * 1024;
 const FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
 
 pub(super) async fn tags(state: &State, repository: &RepositoryName, query: &Query) -> Outcome {
@@ -53,17 +57,24 @@ pub(super) async fn referrers(
     query: &Query,
 ) -> Outcome {
     let wanted = query.get("artifactType").map(str::to_owned);
-    let (name, subject, filter) = (repository.clone(), subject.clone(), wanted.clone());
+    let last = query.get("last").map(route::digest).transpose()?;
+    let (name, about, filter) = (repository.clone(), subject.clone(), wanted.clone());
     let entries = state
         .blocking(move |store| {
             let mut entries = Vec::new();
             for listed in store.manifests(&name)? {
-                let bytes = store.read_blob(&listed.digest)?;
+                if last.as_ref().is_some_and(|last| listed.digest <= *last) {
+                    continue;
+                }
+                // A manifest whose content was removed from the store refers to nothing.
+                let Some(mut blob) = store.blob(&listed.digest)? else { continue };
+                let mut bytes = Vec::new();
+                blob.file.read_to_end(&mut bytes).map_err(internal)?;
                 // Whoever else writes to the store may keep documents that are no manifests.
                 let Ok(manifest) = Manifest::parse(&bytes, Some(&listed.media_type)) else {
                     continue;
                 };
-                if manifest.subject().is_none_or(|other| other.digest != subject) {
+                if manifest.subject().is_none_or(|other| other.digest != about) {
                     continue;
                 }
                 let entry = referrer(&listed, &manifest);
@@ -74,12 +85,36 @@ pub(super) async fn referrers(
             Ok(entries)
         })
         .await?;
-    let mut reply = Reply::new(StatusCode::OK);
+    let (entries, next) = fitting(entries)?;
+    let link = next.map(|last| {
+        let mut next = url::form_urlencoded::Serializer::new(String::new());
+        if let Some(kind) = &wanted {
+            next.append_pair("artifactType", kind);
+        }
+        next.append_pair("last", &last.to_string());
+        format!("</v2/{repository}/referrers/{subject}?{}>; rel=\"next\"", next.finish())
+    });
+    let mut reply = with_link(link);
     if wanted.is_some() {
         reply = reply.header(FILTERS_APPLIED, "artifactType");
     }
-    let bytes = serde_json::to_vec(&ImageIndex::new(entries)).map_err(super::state::internal)?;
+    let bytes = serde_json::to_vec(&ImageIndex::new(entries)).map_err(internal)?;
     Ok(reply.header(header::CONTENT_TYPE, media_type::INDEX).bytes(bytes))
+}
+
+/// As many entries as clients take at once, by digest, and the last one where there are more.
+fn fitting(mut entries: Vec<Descriptor>) -> Result<(Vec<Descriptor>, Option<Digest>), Refusal> {
+    entries.sort_by(|a, b| a.digest.cmp(&b.digest));
+    let mut size = 0;
+    for (number, entry) in entries.iter().enumerate() {
+        size += serde_json::to_vec(entry).map_err(internal)?.len();
+        if size > MAX_REFERRERS && number > 0 {
+            entries.truncate(number);
+            let last = entries.last().map(|entry| entry.digest.clone());
+            return Ok((entries, last));
+        }
+    }
+    Ok((entries, None))
 }
 
 fn referrer(listed: &Descriptor, manifest: &Manifest) -> Descriptor {
@@ -134,6 +169,21 @@ mod tests {
         let all = ["b", "c", "a"].map(str::to_owned).to_vec();
         let (page, link) = page(all, &Query::parse(Some(query)), "/l").unwrap();
         (page.join(""), link)
+    }
+
+    #[test]
+    fn referrers_that_do_not_fit_come_later() {
+        let entry = |text: &str, length: usize| {
+            let mut entry = Descriptor::of(media_type::MANIFEST, text.as_bytes());
+            entry.annotations.insert("note".to_owned(), "x".repeat(length));
+            entry
+        };
+        let all = ["1", "2", "3"].map(|text| entry(text, MAX_REFERRERS / 2));
+        let (first, next) = fitting(all.to_vec()).unwrap();
+        assert_eq!((first.len(), next.as_ref()), (1, Some(&first[0].digest)));
+        assert_eq!(fitting(vec![entry("4", MAX_REFERRERS)]).unwrap().1, None);
+        let small = ["1", "2", "3"].map(|text| entry(text, 1));
+        assert_eq!(fitting(small.to_vec()).unwrap().0.len(), 3);
     }
 
     #[test]

@@ -2,11 +2,13 @@
 
 use std::io::Write;
 
-use anyarch_oci::{Descriptor, Digest, Manifest, RepositoryName, Tag, media_type};
-use anyarch_store::Store;
-use axum::body::{Body, to_bytes};
+use anyarch_oci::{Descriptor, Digest, Manifest, RepositoryName, media_type};
+use anyarch_store::{Store, StoreError};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 
+use super::blobs::visible_size;
+use super::incoming::Incoming;
+use super::precondition::{Preconditions, Unmet, etag};
 use super::reply::{CONTENT_DIGEST, Outcome, Refusal, Reply};
 use super::route::Key;
 use super::state::State;
@@ -19,32 +21,41 @@ pub(super) async fn get(
     state: &State,
     repository: &RepositoryName,
     key: Key,
-    head: bool,
+    headers: &HeaderMap,
 ) -> Outcome {
     let name = repository.clone();
-    let (descriptor, bytes) = state
+    let (descriptor, bytes, tagged) = state
         .blocking(move |store| {
-            let descriptor = match &key {
-                Key::Tag(tag) => store.resolve(&name, tag)?,
-                Key::Digest(digest) => store.manifest(&name, digest)?,
-                Key::Invalid(_) => None,
+            // The time first: were the tag moved in between, it would be too old, not too new.
+            let tagged = match &key {
+                Key::Tag(tag) => store.tagged_at(&name, tag)?,
+                _ => None,
             };
-            match descriptor {
-                Some(descriptor) => {
-                    let bytes = store.read_blob(&descriptor.digest)?;
-                    Ok((descriptor, bytes))
-                }
-                None => Err(unknown(&name, &key)),
+            let descriptor = current(store, &name, &key)?.ok_or_else(|| unknown(&name, &key))?;
+            match store.read_blob(&descriptor.digest) {
+                Ok(bytes) => Ok((descriptor, bytes, tagged)),
+                Err(StoreError::Missing(_)) => Err(unknown(&name, &key)),
+                Err(error) => Err(error.into()),
             }
         })
         .await?;
-    let reply = Reply::new(StatusCode::OK)
-        .header(header::CONTENT_TYPE, &descriptor.media_type)
-        .header(CONTENT_DIGEST, &descriptor.digest);
-    if head {
-        return Ok(reply.header(header::CONTENT_LENGTH, bytes.len()).empty());
+    let reply = |status| {
+        let reply = Reply::new(status)
+            .header(CONTENT_DIGEST, &descriptor.digest)
+            .header(header::ETAG, etag(&descriptor.digest));
+        match tagged {
+            Some(time) => reply.header(header::LAST_MODIFIED, httpdate::fmt_http_date(time)),
+            None => reply,
+        }
+    };
+    match Preconditions::of(headers).check(Some(&descriptor.digest)) {
+        Ok(()) => {
+            let reply = reply(StatusCode::OK).header(header::CONTENT_TYPE, &descriptor.media_type);
+            Ok(reply.bytes(bytes))
+        }
+        Err(Unmet::Exists) => Ok(reply(StatusCode::NOT_MODIFIED).empty()),
+        Err(unmet) => Err(unmet.refusal("the manifest")),
     }
-    Ok(reply.bytes(bytes))
 }
 
 pub(super) async fn put(
@@ -52,16 +63,17 @@ pub(super) async fn put(
     repository: &RepositoryName,
     key: Key,
     headers: &HeaderMap,
-    body: Body,
+    body: Incoming,
 ) -> Outcome {
     if let Key::Invalid(key) = &key {
         return Err(Refusal::bad("MANIFEST_INVALID", format!("`{key}` is no tag and no digest")));
     }
-    let too_large = |_| {
+    let lost = |cause| Refusal::bad("MANIFEST_INVALID", cause);
+    let bytes = body.whole(MAX_MANIFEST).await.map_err(lost)?.ok_or_else(|| {
         let words = format!("a manifest has at most {MAX_MANIFEST} bytes");
         Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "SIZE_INVALID", words)
-    };
-    let bytes = to_bytes(body, MAX_MANIFEST).await.map_err(too_large)?;
+    })?;
+    let preconditions = Preconditions::of(headers);
     let content_type = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
@@ -71,24 +83,27 @@ pub(super) async fn put(
         .map_err(|error| invalid(error.to_string()))?;
     let kind = kind(&manifest, content_type.as_deref()).map_err(invalid)?;
 
-    let (name, shared) = (repository.clone(), state.clone());
-    let only_new = only_new(headers);
+    let name = repository.clone();
     let digest_and_subject = state
         .blocking(move |store| {
-            complete(&shared, &name, &manifest)?;
+            // Once before anything is written, and for tags once more while nobody else moves them.
+            let now = current(store, &name, &key)?.map(|found| found.digest);
+            let refusal = |unmet: Unmet| unmet.refusal(&described(&name, &key));
+            preconditions.check(now.as_ref()).map_err(refusal)?;
+            complete(store, &name, &manifest)?;
             let digest = keep(store, &key, &bytes)?;
             let mut descriptor = Descriptor::new(&kind, digest.clone(), bytes.len() as u64);
             descriptor.artifact_type = artifact_type(&manifest).map(str::to_owned);
-            match &key {
-                Key::Tag(tag) => {
-                    let _order = shared.tagging();
-                    if only_new && store.resolve(&name, tag)?.is_some() {
-                        return Err(exists(&name, tag));
-                    }
-                    store.tag(&name, tag, &descriptor)?;
-                }
-                _ => store.add_manifest(&name, &descriptor)?,
+            let mut allowed = Ok(());
+            if let Key::Tag(tag) = &key {
+                store.tag_if(&name, tag, &descriptor, |now| {
+                    allowed = preconditions.check(now.map(|found| &found.digest));
+                    allowed.is_ok()
+                })?;
+            } else {
+                store.add_manifest(&name, &descriptor)?;
             }
+            allowed.map_err(refusal)?;
             Ok((digest, manifest.subject().map(|subject| subject.digest.clone())))
         })
         .await?;
@@ -102,25 +117,27 @@ pub(super) async fn put(
     Ok(reply.bytes(Vec::new()))
 }
 
-/// `If-None-Match: *` (RFC 9110, section 13.1.2): only where there is nothing yet.
-fn only_new(headers: &HeaderMap) -> bool {
-    headers.get(header::IF_NONE_MATCH).is_some_and(|value| value.as_bytes().trim_ascii() == b"*")
-}
-
-fn exists(repository: &RepositoryName, tag: &Tag) -> Refusal {
-    let words = format!("{repository} has a tag {tag} already");
-    Refusal::new(StatusCode::PRECONDITION_FAILED, "DENIED", words)
-}
-
-pub(super) async fn delete(state: &State, repository: &RepositoryName, key: Key) -> Outcome {
+pub(super) async fn delete(
+    state: &State,
+    repository: &RepositoryName,
+    key: Key,
+    headers: &HeaderMap,
+) -> Outcome {
     let name = repository.clone();
+    let preconditions = Preconditions::of(headers);
     state
         .blocking(move |store| {
+            let found = current(store, &name, &key)?.ok_or_else(|| unknown(&name, &key))?;
+            let mut allowed = preconditions.check(Some(&found.digest));
             let was_there = match &key {
-                Key::Tag(tag) => store.untag(&name, tag)?,
-                Key::Digest(digest) => store.remove_manifest(&name, digest)?,
-                Key::Invalid(_) => false,
+                Key::Tag(tag) => store.untag_if(&name, tag, |found| {
+                    allowed = preconditions.check(Some(&found.digest));
+                    allowed.is_ok()
+                })?,
+                Key::Digest(digest) if allowed.is_ok() => store.remove_manifest(&name, digest)?,
+                _ => false,
             };
+            allowed.map_err(|unmet| unmet.refusal(&described(&name, &key)))?;
             if was_there { Ok(()) } else { Err(unknown(&name, &key)) }
         })
         .await?;
@@ -138,6 +155,19 @@ pub(super) fn artifact_type(manifest: &Manifest) -> Option<&str> {
     }
 }
 
+/// What a repository has under a tag or digest.
+fn current(
+    store: &Store,
+    repository: &RepositoryName,
+    key: &Key,
+) -> Result<Option<Descriptor>, StoreError> {
+    match key {
+        Key::Tag(tag) => store.resolve(repository, tag),
+        Key::Digest(digest) => store.manifest(repository, digest),
+        Key::Invalid(_) => Ok(None),
+    }
+}
+
 fn unknown(repository: &RepositoryName, key: &Key) -> Refusal {
     let key = match key {
         Key::Tag(tag) => tag.to_string(),
@@ -145,6 +175,14 @@ fn unknown(repository: &RepositoryName, key: &Key) -> Refusal {
         Key::Invalid(text) => text.clone(),
     };
     Refusal::unknown("MANIFEST_UNKNOWN", format!("{repository} has no manifest {key}"))
+}
+
+fn described(repository: &RepositoryName, key: &Key) -> String {
+    match key {
+        Key::Tag(tag) => format!("{repository}:{tag}"),
+        Key::Digest(digest) => format!("{repository}@{digest}"),
+        Key::Invalid(text) => text.clone(),
+    }
 }
 
 /// The media type to give the manifest out with: the header's, which must not contradict the
@@ -167,7 +205,7 @@ fn kind(manifest: &Manifest, content_type: Option<&str>) -> Result<String, Strin
 
 /// Refuses a manifest whose content is not in the repository.
 fn complete(
-    state: &State,
+    store: &Store,
     repository: &RepositoryName,
     manifest: &Manifest,
 ) -> Result<(), Refusal> {
@@ -176,9 +214,9 @@ fn complete(
         let listed =
             media_type::is_manifest(&entry.media_type) || media_type::is_index(&entry.media_type);
         let size = if listed {
-            state.store.manifest(repository, digest)?.map(|found| found.size)
+            store.manifest(repository, digest)?.map(|found| found.size)
         } else {
-            state.blob_size(repository, digest)
+            visible_size(store, repository, digest)
         };
         match size {
             Some(size) if size == entry.size => {}
@@ -186,8 +224,7 @@ fn complete(
                 let words = format!("{digest} has {size} bytes, not {}", entry.size);
                 return Err(Refusal::bad("MANIFEST_INVALID", words));
             }
-            // Layers that may not be passed on are fetched from where their URLs say.
-            None if !entry.urls.is_empty() => {}
+            None if is_elsewhere(entry) => {}
             None => {
                 let words = format!("{repository} has no content {digest}");
                 return Err(Refusal::bad("MANIFEST_BLOB_UNKNOWN", words));
@@ -195,6 +232,14 @@ fn complete(
         }
     }
     Ok(())
+}
+
+/// Whether this is a layer that may not be passed on: clients fetch it from where its URLs say.
+fn is_elsewhere(entry: &Descriptor) -> bool {
+    let kind = &entry.media_type;
+    !entry.urls.is_empty()
+        || kind.contains(".layer.nondistributable.")
+        || kind.contains(".foreign.")
 }
 
 fn keep(store: &Store, key: &Key, bytes: &[u8]) -> Result<Digest, Refusal> {

@@ -1,6 +1,7 @@
 //! Answers, and the specification's errors.
 
 use std::fmt::Display;
+use std::io::ErrorKind;
 
 use anyarch_store::StoreError;
 use axum::body::Body;
@@ -66,6 +67,11 @@ impl From<StoreError> for Refusal {
         match &error {
             StoreError::Mismatch { .. } => Refusal::bad("DIGEST_INVALID", error),
             StoreError::Missing(_) => Refusal::unknown("BLOB_UNKNOWN", error),
+            StoreError::Io { source, .. }
+                if matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) =>
+            {
+                Refusal::new(StatusCode::INSUFFICIENT_STORAGE, "UNKNOWN", error)
+            }
             _ => {
                 let cause = std::error::Error::source(&error);
                 let cause = cause.map_or_else(String::new, |cause| format!(": {cause}"));

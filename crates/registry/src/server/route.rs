@@ -66,10 +66,21 @@ impl Object {
         }
         let (name, kind) = front.rsplit_once('/').ok_or_else(not_found)?;
         match kind {
-            "manifests" => Ok(Object::Manifest(repository(name)?, key(last))),
+            "manifests" => Ok(Object::Manifest(repository(name)?, key(last)?)),
             "blobs" => Ok(Object::Blob(repository(name)?, digest(last)?)),
             "referrers" => Ok(Object::Referrers(repository(name)?, digest(last)?)),
             _ => Err(not_found()),
+        }
+    }
+
+    /// The methods that an object has, as `Allow` lists them.
+    pub(super) fn methods(&self) -> &'static str {
+        match self {
+            Object::Base | Object::Catalog | Object::Tags(_) | Object::Referrers(..) => "GET, HEAD",
+            Object::Manifest(..) => "GET, HEAD, PUT, DELETE",
+            Object::Blob(..) => "GET, HEAD, DELETE",
+            Object::Uploads(_) => "POST",
+            Object::Upload(..) => "GET, HEAD, PATCH, PUT, DELETE",
         }
     }
 }
@@ -82,11 +93,12 @@ pub(super) fn digest(text: &str) -> Result<Digest, Refusal> {
     text.parse().map_err(|error| Refusal::bad("DIGEST_INVALID", error))
 }
 
-fn key(text: &str) -> Key {
-    if let Ok(digest) = text.parse() {
-        return Key::Digest(digest);
+fn key(text: &str) -> Result<Key, Refusal> {
+    // A tag has no colon.
+    if text.contains(':') {
+        return digest(text).map(Key::Digest);
     }
-    text.parse().map_or_else(|_| Key::Invalid(text.to_owned()), Key::Tag)
+    Ok(text.parse().map_or_else(|_| Key::Invalid(text.to_owned()), Key::Tag))
 }
 
 /// The parameters of a request.
@@ -139,8 +151,9 @@ mod tests {
 
     #[test]
     fn keys() {
-        assert_eq!(key("v1"), Key::Tag("v1".parse().unwrap()));
-        assert_eq!(key(".v1"), Key::Invalid(".v1".to_owned()));
-        assert_eq!(key(&hex()), Key::Digest(hex().parse().unwrap()));
+        assert_eq!(key("v1").unwrap(), Key::Tag("v1".parse().unwrap()));
+        assert_eq!(key(".v1").unwrap(), Key::Invalid(".v1".to_owned()));
+        assert_eq!(key(&hex()).unwrap(), Key::Digest(hex().parse().unwrap()));
+        assert!(key("sha256:0").is_err() && key("md5:00").is_err());
     }
 }

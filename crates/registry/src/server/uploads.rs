@@ -5,16 +5,16 @@ use std::io::Write;
 use std::time::Duration;
 
 use anyarch_oci::{Digest, RepositoryName};
-use anyarch_store::Ingest;
-use axum::body::Body;
+use anyarch_store::{Ingest, StoreError, UploadId};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use bytes::Bytes;
-use futures_util::StreamExt;
 use tokio::sync::{OwnedMutexGuard, mpsc};
 
+use super::blobs::visible_size;
+use super::incoming::Incoming;
 use super::reply::{CONTENT_DIGEST, Outcome, Refusal, Reply};
 use super::route::{self, Query};
-use super::state::{Session, State, internal};
+use super::state::{Place, Session, State, busy, internal, no_upload};
 
 /// Pieces that may wait for the disk.
 const QUEUE: usize = 8;
@@ -30,34 +30,33 @@ pub(super) async fn begin(
     repository: &RepositoryName,
     query: &Query,
     headers: &HeaderMap,
-    body: Body,
+    body: Incoming,
 ) -> Outcome {
     if let Some(mount) = query.get("mount") {
         let digest = route::digest(mount)?;
-        // Content is shared by all repositories, so whether `from` is named does not matter.
-        if state.store.blob_size(&digest).is_some() {
-            state.show(repository, &digest);
+        if mounted(state, repository, &digest, query.get("from")).await? {
             return Ok(created(repository, &digest));
         }
     }
     let Some(digest) = query.get("digest") else {
-        let ingest = state.blocking(|store| Ok(store.ingest()?)).await?;
-        let id = state.begin(repository, ingest)?;
+        let id = state.begin(repository).await?;
         return Ok(progress(StatusCode::ACCEPTED, repository, &id, 0));
     };
     let digest = route::digest(digest)?;
     let algorithm = digest.algorithm();
     let ingest = state.blocking(move |store| Ok(store.ingest_with(algorithm)?)).await?;
-    let id = state.begin(repository, ingest)?;
-    let session = state.session(repository, &id)?;
-    let outcome = write_turn(session, headers, body).await;
-    let finished = match outcome {
-        Ok(mut turn) => commit(state, turn.take(), &digest).await,
-        Err(refusal) => Err(refusal),
-    };
-    state.end(&id);
-    finished?;
-    state.show(repository, &digest);
+    let announced = announced(headers);
+    let (ingest, written) = write(ingest, body).await?;
+    match written {
+        Written::All => {}
+        Written::Lost(cause) => return Err(Refusal::bad("BLOB_UPLOAD_INVALID", cause)),
+        Written::Failed(error) => return Err(failed(ingest, error)),
+    }
+    if announced.is_some_and(|length| length != ingest.size()) {
+        let words = format!("{} bytes came of those announced", ingest.size());
+        return Err(Refusal::bad("SIZE_INVALID", words));
+    }
+    commit(state, repository, ingest, &digest).await?;
     Ok(created(repository, &digest))
 }
 
@@ -67,16 +66,21 @@ pub(super) async fn append(
     repository: &RepositoryName,
     id: &str,
     headers: &HeaderMap,
-    body: Body,
+    body: Incoming,
 ) -> Outcome {
-    let session = state.session(repository, id)?;
-    let outcome = write_turn(session, headers, body).await;
-    match outcome {
+    let (place, session) = match open(state, repository, id).await {
+        Ok(found) => found,
+        Err(refusal) => {
+            body.drain().await;
+            return Err(refusal);
+        }
+    };
+    match write_turn(session, headers, body).await {
         Ok(turn) => {
             let size = turn.as_ref().map_or(0, Ingest::size);
-            Ok(progress(StatusCode::ACCEPTED, repository, id, size))
+            Ok(progress(StatusCode::ACCEPTED, repository, &place.1, size))
         }
-        Err(refusal) => Err(refusal.with(header::LOCATION, location(repository, id))),
+        Err(refusal) => Err(refusal.with(header::LOCATION, location(repository, &place.1))),
     }
 }
 
@@ -87,51 +91,94 @@ pub(super) async fn finish(
     id: &str,
     query: &Query,
     headers: &HeaderMap,
-    body: Body,
+    body: Incoming,
 ) -> Outcome {
-    let session = state.session(repository, id)?;
-    let wanted = query.get("digest").ok_or_else(|| {
-        Refusal::bad("DIGEST_INVALID", "an upload ends with the digest of the blob")
-    })?;
-    let digest = route::digest(wanted)?;
-    let algorithm = digest.algorithm();
-    {
-        // The session was opened before the algorithm was known.
-        let mut turn = take_turn(&session).await?;
-        if turn.as_ref().is_some_and(|ingest| ingest.size() == 0) {
-            *turn = Some(state.blocking(move |store| Ok(store.ingest_with(algorithm)?)).await?);
+    let opened = async {
+        let (place, session) = open(state, repository, id).await?;
+        let wanted = query.get("digest").ok_or_else(|| {
+            Refusal::bad("DIGEST_INVALID", "an upload ends with the digest of the blob")
+        })?;
+        Ok((place, session, route::digest(wanted)?))
+    };
+    let (place, session, digest) = match opened.await {
+        Ok(found) => found,
+        Err(refusal) => {
+            body.drain().await;
+            return Err(refusal);
         }
-    }
+    };
     let mut turn = write_turn(session, headers, body).await?;
-    let finished = commit(state, turn.take(), &digest).await;
-    state.end(id);
+    let finished = match turn.take() {
+        Some(ingest) => commit(state, repository, ingest, &digest).await,
+        None => Err(internal("the upload has no content")),
+    };
+    state.end(&place);
     finished?;
-    state.show(repository, &digest);
     Ok(created(repository, &digest))
 }
 
 /// GET: how far an upload is.
 pub(super) async fn status(state: &State, repository: &RepositoryName, id: &str) -> Outcome {
-    let session = state.session(repository, id)?;
+    let (place, session) = open(state, repository, id).await?;
     let turn = take_turn(&session).await?;
     let size = turn.as_ref().map_or(0, Ingest::size);
-    Ok(progress(StatusCode::NO_CONTENT, repository, id, size))
+    Ok(progress(StatusCode::NO_CONTENT, repository, &place.1, size))
 }
 
 /// DELETE: gives an upload up.
-pub(super) fn cancel(state: &State, repository: &RepositoryName, id: &str) -> Outcome {
-    state.session(repository, id)?;
-    state.end(id);
+pub(super) async fn cancel(state: &State, repository: &RepositoryName, id: &str) -> Outcome {
+    let (place, session) = open(state, repository, id).await?;
+    let mut turn = take_turn(&session).await?;
+    if let Some(ingest) = turn.take() {
+        ingest.discard();
+    }
+    state.end(&place);
     Ok(Reply::new(StatusCode::NO_CONTENT).empty())
+}
+
+/// Makes a blob of the store visible in the repository. `from` need not be named, as content is
+/// shared by all repositories; where it is, the blob must be visible there.
+async fn mounted(
+    state: &State,
+    repository: &RepositoryName,
+    digest: &Digest,
+    from: Option<&str>,
+) -> Result<bool, Refusal> {
+    let from = match from.map(str::parse::<RepositoryName>) {
+        None => None,
+        Some(Ok(from)) => Some(from),
+        // No such repository: as every mount that cannot be, this one becomes an upload.
+        Some(Err(_)) => return Ok(false),
+    };
+    let (name, digest) = (repository.clone(), digest.clone());
+    state
+        .blocking(move |store| {
+            let found = match from {
+                Some(from) => visible_size(store, &from, &digest),
+                None => store.blob_size(&digest),
+            };
+            if found.is_some() {
+                store.show_blob(&name, &digest)?;
+            }
+            Ok(found.is_some())
+        })
+        .await
+}
+
+async fn open(
+    state: &State,
+    repository: &RepositoryName,
+    id: &str,
+) -> Result<(Place, Session), Refusal> {
+    let parsed = id.parse().map_err(|_| no_upload(id))?;
+    let place = (repository.clone(), parsed);
+    let session = state.session(&place).await?;
+    Ok((place, session))
 }
 
 type Turn = OwnedMutexGuard<Option<Ingest>>;
 
 async fn take_turn(session: &Session) -> Result<Turn, Refusal> {
-    let busy = || {
-        let words = "another request is writing to this upload";
-        Refusal::new(StatusCode::CONFLICT, "BLOB_UPLOAD_INVALID", words)
-    };
     let turn = tokio::time::timeout(TURN, session.clone().lock_owned()).await;
     let turn = turn.map_err(|_elapsed| busy())?;
     if turn.is_none() {
@@ -146,33 +193,63 @@ async fn take_turn(session: &Session) -> Result<Turn, Refusal> {
 /// Waits for the upload's turn, checks the order and writes the body. What arrives before a
 /// connection is lost stays, for the client to go on from there; that is why this runs as a task of
 /// its own, which the loss does not end.
-async fn write_turn(session: Session, headers: &HeaderMap, body: Body) -> Result<Turn, Refusal> {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let range = text(header::CONTENT_RANGE);
-    let announced = text(header::CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
+async fn write_turn(
+    session: Session,
+    headers: &HeaderMap,
+    body: Incoming,
+) -> Result<Turn, Refusal> {
+    let range =
+        headers.get(header::CONTENT_RANGE).map(|value| value.to_str().unwrap_or("").to_owned());
+    let announced = announced(headers);
     let task = tokio::spawn(async move {
         let mut turn = take_turn(&session).await?;
         let size = turn.as_ref().map_or(0, Ingest::size);
-        if let Some(range) = range {
-            check_order(&range, size, announced)?;
-        }
+        let checked = range.map(|range| check_order(&range, size, announced)).transpose();
+        let end = match checked {
+            Ok(end) => end,
+            Err(refusal) => {
+                drop(turn);
+                body.drain().await;
+                return Err(refusal);
+            }
+        };
         let Some(ingest) = turn.take() else { return Err(internal("the upload has no content")) };
         let (ingest, written) = write(ingest, body).await?;
+        let size = ingest.size();
         match written {
-            Written::All => *turn = Some(ingest),
+            Written::All if end.is_some_and(|end| end != size) => {
+                *turn = Some(ingest);
+                let words = "the chunk is not as long as its Content-Range";
+                Err(Refusal::bad("SIZE_INVALID", words).with(header::RANGE, range_so_far(size)))
+            }
+            Written::All => {
+                *turn = Some(ingest);
+                Ok(turn)
+            }
             Written::Lost(cause) => {
                 *turn = Some(ingest);
-                return Err(Refusal::bad("BLOB_UPLOAD_INVALID", cause));
+                Err(Refusal::bad("BLOB_UPLOAD_INVALID", cause))
             }
-            Written::Failed(error) => return Err(internal(format!("failed to store: {error}"))),
+            Written::Failed(error) => Err(failed(ingest, error)),
         }
-        Ok(turn)
     });
     task.await.map_err(internal)?
 }
 
-/// `Content-Range: FIRST-LAST`, against what is there and what is announced.
-fn check_order(range: &str, size: u64, announced: Option<u64>) -> Result<(), Refusal> {
+fn announced(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// Why content was not stored; it is given up.
+fn failed(ingest: Ingest, source: std::io::Error) -> Refusal {
+    let path = ingest.path().to_owned();
+    ingest.discard();
+    StoreError::Io { operation: "write", path, source }.into()
+}
+
+/// `Content-Range: FIRST-LAST`, against what is there and what is announced; gives the size that
+/// there will be.
+fn check_order(range: &str, size: u64, announced: Option<u64>) -> Result<u64, Refusal> {
     let spec = range.trim().trim_start_matches("bytes").trim_start_matches([' ', '=']);
     let spec = spec.split('/').next().unwrap_or(spec);
     let parsed = spec
@@ -189,11 +266,11 @@ fn check_order(range: &str, size: u64, announced: Option<u64>) -> Result<(), Ref
         return Err(refused(format!("the next byte is {size}, not {first}")));
     }
     match announced {
-        Some(length) if length != last - first + 1 => {
+        Some(length) if length != (last - first).saturating_add(1) => {
             let words = format!("{length} bytes are announced for the range {range}");
             Err(Refusal::bad("SIZE_INVALID", words))
         }
-        _ => Ok(()),
+        _ => Ok(last.saturating_add(1)),
     }
 }
 
@@ -205,7 +282,7 @@ enum Written {
     Failed(std::io::Error),
 }
 
-async fn write(mut ingest: Ingest, body: Body) -> Result<(Ingest, Written), Refusal> {
+async fn write(mut ingest: Ingest, mut body: Incoming) -> Result<(Ingest, Written), Refusal> {
     let (sender, mut receiver) = mpsc::channel::<Bytes>(QUEUE);
     let writer = tokio::task::spawn_blocking(move || {
         let mut outcome = Ok(());
@@ -217,21 +294,17 @@ async fn write(mut ingest: Ingest, body: Body) -> Result<(Ingest, Written), Refu
         }
         (ingest, outcome)
     });
-    let mut content = body.into_data_stream();
-    let mut lost = None;
-    while let Some(chunk) = content.next().await {
-        match chunk {
-            Ok(chunk) => {
+    let lost = loop {
+        match body.next().await {
+            Ok(Some(chunk)) => {
                 if sender.send(chunk).await.is_err() {
-                    break;
+                    break None;
                 }
             }
-            Err(error) => {
-                lost = Some(format!("the connection was lost: {error}"));
-                break;
-            }
+            Ok(None) => break None,
+            Err(cause) => break Some(cause),
         }
-    }
+    };
     drop(sender);
     let (ingest, outcome) = writer.await.map_err(internal)?;
     let written = match (outcome, lost) {
@@ -242,18 +315,25 @@ async fn write(mut ingest: Ingest, body: Body) -> Result<(Ingest, Written), Refu
     Ok((ingest, written))
 }
 
-async fn commit(state: &State, ingest: Option<Ingest>, digest: &Digest) -> Result<(), Refusal> {
-    let Some(ingest) = ingest else { return Err(internal("the upload has no content")) };
-    let digest = digest.clone();
+/// Makes a blob of what came, and shows it to the repository.
+async fn commit(
+    state: &State,
+    repository: &RepositoryName,
+    mut ingest: Ingest,
+    digest: &Digest,
+) -> Result<(), Refusal> {
+    let (name, digest) = (repository.clone(), digest.clone());
     state
-        .blocking(move |_| {
+        .blocking(move |store| {
+            // The session was opened before the algorithm was known.
+            ingest.hash_with(digest.algorithm())?;
             ingest.commit(Some(&digest))?;
-            Ok(())
+            Ok(store.show_blob(&name, &digest)?)
         })
         .await
 }
 
-fn location(repository: &RepositoryName, id: &str) -> String {
+fn location(repository: &RepositoryName, id: &UploadId) -> String {
     format!("/v2/{repository}/blobs/uploads/{id}")
 }
 
@@ -264,7 +344,7 @@ fn range_so_far(size: u64) -> String {
 fn progress(
     status: StatusCode,
     repository: &RepositoryName,
-    id: &str,
+    id: &UploadId,
     size: u64,
 ) -> axum::response::Response {
     Reply::new(status)
@@ -287,9 +367,9 @@ mod tests {
 
     #[test]
     fn chunks_come_in_order() {
-        assert!(check_order("0-9", 0, Some(10)).is_ok());
-        assert!(check_order("bytes 10-19/20", 10, Some(10)).is_ok());
-        for (range, size) in [("1-9", 0), ("0-9", 10), ("9-0", 9), ("x", 0)] {
+        assert_eq!(check_order("0-9", 0, Some(10)).unwrap(), 10);
+        assert_eq!(check_order("bytes 10-19/20", 10, Some(10)).unwrap(), 20);
+        for (range, size) in [("1-9", 0), ("0-9", 10), ("9-0", 9), ("x", 0), ("", 0)] {
             let refusal = check_order(range, size, None).unwrap_err().into_response();
             assert_eq!(refusal.status(), StatusCode::RANGE_NOT_SATISFIABLE, "{range}");
         }
