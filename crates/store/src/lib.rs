@@ -82,9 +82,8 @@ impl Store {
     /// # Errors
     /// When a left-over cannot be removed, such as one that belongs to other users' ids.
     pub fn heal(&self) -> Result<Healed, StoreError> {
-        let mut healed = work::heal(&self.root)?;
-        healed.uploads = self.heal_uploads()?;
-        Ok(healed)
+        let uploads = self.heal_uploads()?;
+        Ok(Healed { uploads, ..work::heal(&self.root)? })
     }
 
     /// Waits until everything written below the store is on disk.

@@ -52,9 +52,9 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<(), Failure> {
     }
     let store = global.open_store()?;
     if let Err(error) = store.heal() {
-        output::say(&format!(
-            "warning: left-overs of an interrupted run stay in the store: {error}\n"
-        ));
+        // Such as files of the other users that a build had; they are in nobody's way.
+        let left = "left-overs of an interrupted run stay until the next build";
+        output::say(&format!("warning: {left}: {error}\n"));
     }
     let interrupt = Interrupt::listen(&global.cancel, false)?;
     let quiet = global.quiet;

@@ -36,6 +36,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { connections: 512, uploads: 256, patience: Duration::from_secs(60) }
+        // A connection may hold a blob open; together they stay below the usual 1024 files.
+        Limits { connections: 384, uploads: 128, patience: Duration::from_secs(60) }
     }
 }

@@ -62,7 +62,7 @@ fn deleted_blob_is_missing_for_manifests() {
     let config = anyarch_oci::Digest::sha256(b"{}");
     send(&registry, Method::Delete, &format!("/v2/app/blobs/{config}"), &[], b"");
     let refused = crate::ask::put_manifest(&registry, "v1", &[], &image);
-    assert_eq!(refusal(refused), (404, "MANIFEST_BLOB_UNKNOWN".to_owned()));
+    assert_eq!(refusal(refused), (400, "MANIFEST_BLOB_UNKNOWN".to_owned()));
     push(&registry, b"{}");
     assert_eq!(crate::ask::put_manifest(&registry, "v1", &[], &image).status, 201);
 }

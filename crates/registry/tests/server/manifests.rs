@@ -72,7 +72,7 @@ fn manifests_by_sha512() {
 #[test]
 fn manifests_whose_content_is_missing_are_refused() {
     let registry = TestRegistry::start();
-    let unknown = (404, "MANIFEST_BLOB_UNKNOWN".to_owned());
+    let unknown = (400, "MANIFEST_BLOB_UNKNOWN".to_owned());
     assert_eq!(refusal(put_manifest(&registry, "v1", &[], &manifest("1", ""))), unknown);
     let bytes = image(&registry, "1");
     let missing = Digest::sha256(b"missing");

@@ -100,3 +100,32 @@ fn too_many_uploads_at_once_are_told_to_wait() {
     assert_eq!(refused.header("retry-after"), Some("1"));
     assert_eq!(refusal(refused), (429, "TOOMANYREQUESTS".to_owned()));
 }
+
+#[test]
+fn who_is_slow_and_goes_on_is_served() {
+    let server = hasty(Limits::default());
+    let digest = server.store.put_blob(&vec![7; 64 << 20]).unwrap();
+    let mut stream = TcpStream::connect(server.at()).unwrap();
+    let head = "host: r\r\nconnection: close";
+    write!(stream, "GET /v2/app/blobs/{digest} HTTP/1.1\r\n{head}\r\n\r\n").unwrap();
+    let begun = Instant::now();
+    let (mut got, mut buffer) = (0, vec![0; 1 << 20]);
+    loop {
+        let read = stream.read(&mut buffer).unwrap();
+        if read == 0 {
+            break;
+        }
+        got += read;
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(got > 64 << 20 && begun.elapsed() > Duration::from_millis(600), "{got}");
+
+    let session = begin(&server);
+    let mut stream = TcpStream::connect(server.at()).unwrap();
+    write!(stream, "PATCH {session} HTTP/1.1\r\n{head}\r\ncontent-length: 10\r\n\r\n").unwrap();
+    for _ in 0..10 {
+        stream.write_all(b"x").unwrap();
+        std::thread::sleep(Duration::from_millis(60));
+    }
+    assert!(until_closed(stream).starts_with("HTTP/1.1 202"));
+}

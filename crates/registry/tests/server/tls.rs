@@ -4,14 +4,12 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use anyarch_http::{Client, Config, HttpError, Trust};
-use anyarch_registry::Anonymous;
-use anyarch_registry::RegistryClient;
+use anyarch_http::{Body, Client, Config, HttpError, Method, Request, Trust};
+use anyarch_oci::Digest;
 use anyarch_registry::server::{Options, Tls};
-use anyarch_testkit::{TestAuthority, TestImage};
+use anyarch_testkit::{TestAuthority, random_bytes};
 
 use crate::ask::{Host, Served};
-use crate::common::{amd64, tag};
 
 fn client(trust: Trust) -> Client {
     Client::new(Config { trust, ..Config::default() }).unwrap()
@@ -32,13 +30,16 @@ fn who_trusts_the_authority_gets_answers() {
     let stranger = client(Trust::default()).get(&url, 0, &[]).err().unwrap();
     assert!(matches!(stranger, HttpError::Tls { .. }), "{stranger}");
 
-    // An image of some size there and back, and a shutdown that waits for nobody.
-    let repository = anyarch_registry::Repository::new(server.at(), "app".parse().unwrap());
-    let image = TestImage::random(1, 2, &amd64());
-    let pushing = RegistryClient::new(trusting, Anonymous);
-    image.push(&pushing, &repository, Some(&tag("v1"))).unwrap();
-    let reference = format!("{}/app:v1", server.at()).parse().unwrap();
-    assert_eq!(pushing.manifest(&reference).unwrap().1, image.bytes);
+    // Some megabytes there and back, and a shutdown that waits for nobody.
+    let bytes = random_bytes(7, 8 << 20);
+    let digest = Digest::sha256(&bytes);
+    let push = format!("https://{}/v2/app/blobs/uploads/?digest={digest}", server.at());
+    let request = Request::new(Method::Post, push).body(Body::Bytes(bytes.clone()));
+    assert_eq!(trusting.send(&request).unwrap().status, 201);
+    let pull = format!("https://{}/v2/app/blobs/{digest}", server.at());
+    let mut got = Vec::new();
+    trusting.get(&pull, 0, &[]).unwrap().body.read_to_end(&mut got).unwrap();
+    assert!(got == bytes);
     assert!(server.server.shutdown());
 }
 

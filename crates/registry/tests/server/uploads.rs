@@ -172,7 +172,7 @@ fn digests_that_cannot_be_are_refused() {
 #[test]
 fn uploads_that_cannot_be_are_unknown() {
     let registry = TestRegistry::start();
-    for id in ["1", "..", "%2e%2e%2ftags", &"0".repeat(32), &"0".repeat(5000)] {
+    for id in ["1", "%2e%2e%2ftags", &"0".repeat(32), &"0".repeat(5000)] {
         let path = format!("/v2/app/blobs/uploads/{id}");
         let status = send(&registry, Method::Patch, &path, &[], b"x").status;
         assert_eq!(status, 404, "{id}");
