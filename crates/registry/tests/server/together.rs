@@ -9,7 +9,7 @@ use anyarch_store::Store;
 use anyarch_testkit::{TestImage, TestRegistry, random_bytes};
 
 use crate::ask::{begin, get, image, json, manifest, put_manifest, send, text};
-use crate::common::{amd64, client, opener, tag};
+use crate::common::{amd64, client, push, tag};
 
 #[test]
 fn same_blob_from_many_at_once() {
@@ -20,9 +20,7 @@ fn same_blob_from_many_at_once() {
         for _ in 0..8 {
             scope.spawn(|| {
                 let repository = registry.repository("app");
-                client()
-                    .push_blob(&repository, &descriptor, &opener(&bytes), None, &|_| {})
-                    .unwrap();
+                push(&client(), &repository, &bytes).unwrap();
             });
         }
     });
