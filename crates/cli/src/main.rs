@@ -24,6 +24,7 @@ mod publication;
 mod registries;
 mod rehearsal;
 mod report;
+mod single;
 mod text;
 mod tree;
 mod verb;

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use anyarch_oci::{Descriptor, ImageIndex, Platform, Raw, RepositoryName, Tag, media_type};
+use anyarch_oci::{
+    Descriptor, ImageIndex, Platform, Raw, Reference, RepositoryName, Tag, media_type,
+};
 use anyarch_plan::Plan;
 use anyarch_plan::target::Selection;
 use anyarch_sandbox::Cancel;
@@ -82,6 +84,46 @@ pub(crate) fn look_up_in(
         Err(error) if error.kind == ErrorKind::NotBuilt => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Gives images, the same one for several platforms, further names in the host store: a tag of the
+/// image, or of an index over all of them.
+pub fn tag_as(
+    engine: &Engine,
+    images: &mut [BuiltImage],
+    names: &[Reference],
+) -> Result<(), BuildError> {
+    let entries: Vec<Descriptor> = images
+        .iter()
+        .map(|image| image.descriptor().with_platform(image.platform.clone()))
+        .collect();
+    for name in names {
+        let what = || format!("failed to tag {name}");
+        let tag = name.tag.clone().unwrap_or_else(Tag::latest);
+        let repository = match &name.registry {
+            None => name.repository.clone(),
+            Some(registry) => {
+                format!("{registry}/{}", name.repository).parse().map_err(|error| {
+                    BuildError::input(what()).because(error).hint(
+                        "leave the registry out: the name is for the local store only".to_owned(),
+                    )
+                })?
+            }
+        };
+        let descriptor = match entries.as_slice() {
+            [only] => only.clone(),
+            several => {
+                let index = Raw::encode(ImageIndex::new(several.to_vec())).context(what)?;
+                engine.store.put_blob(&index.bytes).context(what)?;
+                Descriptor::new(media_type::INDEX, index.digest.clone(), index.size())
+            }
+        };
+        engine.store.tag(&repository, &tag, &descriptor).context(what)?;
+        for image in images.iter_mut() {
+            image.tags.push(format!("{repository}:{tag}"));
+        }
+    }
+    Ok(())
 }
 
 /// Chooses the packages of every base that the selections need, and the emulators where they are for

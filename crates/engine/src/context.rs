@@ -18,6 +18,23 @@ use anyarch_oci::{Digest, Hasher};
 
 use crate::error::{BuildError, Context as _};
 
+/// Unpacks a build context that comes as a tar archive, compressed in whatever known way.
+///
+/// # Errors
+/// When it is no archive, or has entries that lead out of the folder.
+pub fn unpack_context(archive: impl Read + Send, folder: &Path) -> Result<(), BuildError> {
+    let what = || "the context is not a tar archive that can be unpacked".to_owned();
+    let (_, plain) = anyarch_layer::decode::decode(archive).context(what)?;
+    let to = Root::open(folder).context(what)?.leaving_owners(true);
+    let options = anyarch_layer::ExtractOptions {
+        ignore_owner: true,
+        ..anyarch_layer::ExtractOptions::default()
+    };
+    let all = &mut |_: &_| anyarch_layer::Decision::Extract;
+    anyarch_layer::Extractor::new(&to, options).extract(plain, all).context(what)?;
+    Ok(())
+}
+
 /// A path that a source word means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Found {

@@ -47,7 +47,8 @@ mod users;
 mod verify;
 mod why;
 
-pub use build::{BuildRequest, build, lock};
+pub use build::{BuildRequest, build, lock, tag_as};
+pub use context::unpack_context;
 pub use engine::Engine;
 pub use error::{BuildError, ErrorKind};
 pub use event::{EmulatedProgram, Event, OnEvent, Origin, Outcome, StepId, StepInfo, Stream, Unit};

@@ -64,7 +64,7 @@ impl ImageDestination for StoreImages<'_> {
             failed(format!("failed to store blob {} of {}", blob.digest, push.repository), error)
         };
         // It may have been deleted from the repository, through the embedded registry.
-        self.0.show_blob(repository, &blob.digest).map_err(failed)?;
+        self.0.show_blob(push.repository, &blob.digest).map_err(failed)?;
         if self.0.blob_size(&blob.digest) == Some(blob.size) {
             return Ok(PushedBlob::Existed);
         }
@@ -104,14 +104,13 @@ impl ImageDestination for StoreImages<'_> {
         condition: TagCondition,
     ) -> Result<TagOutcome, EndpointError> {
         let failed = |error| failed(format!("failed to tag {repository}:{tag}"), error);
-        if condition == TagCondition::New
-            && self.0.resolve(repository, tag).map_err(failed)?.is_some()
-        {
-            return Ok(TagOutcome::Existed);
-        }
-        let stored = self.0.put_blob(bytes).and_then(|_| self.0.tag(repository, tag, manifest));
-        stored.map_err(failed)?;
-        Ok(TagOutcome::Set)
+        let allowed = |now: Option<&Descriptor>| condition == TagCondition::Any || now.is_none();
+        let stored = self
+            .0
+            .put_blob(bytes)
+            .and_then(|_| self.0.tag_if(repository, tag, manifest, allowed))
+            .map_err(failed)?;
+        Ok(if stored { TagOutcome::Set } else { TagOutcome::Existed })
     }
 
     fn tag(&self, repository: &RepositoryName, tag: &Tag) -> Result<Option<Digest>, EndpointError> {

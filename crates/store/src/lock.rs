@@ -50,11 +50,7 @@ pub(crate) fn try_hold_alone(file: &File, path: &Path) -> Result<bool, StoreErro
     try_hold(file, path, FlockOperation::NonBlockingLockExclusive)
 }
 
-fn try_hold(
-    file: &File,
-    path: &Path,
-    operation: FlockOperation,
-) -> Result<bool, StoreError> {
+fn try_hold(file: &File, path: &Path, operation: FlockOperation) -> Result<bool, StoreError> {
     match flock(file, operation) {
         Ok(()) => Ok(true),
         Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),

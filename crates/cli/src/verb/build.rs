@@ -8,18 +8,22 @@ use crate::args::{StepArgs, TargetArgs};
 use crate::failure::Failure;
 use crate::files;
 use crate::global::Global;
+use crate::single::{self, SingleArgs};
 use crate::workshop::Workshop;
 use crate::{output, text};
 
 /// Build images into the local store
 ///
-/// Steps whose inputs have not changed are taken from the cache.
+/// Steps whose inputs have not changed are taken from the cache. With -f, -t or another flag of that
+/// group, one Dockerfile is built without a plan, as `docker buildx build` does.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     targets: TargetArgs,
     #[command(flatten)]
     steps: StepArgs,
+    #[command(flatten)]
+    single: SingleArgs,
 }
 
 /// An image as `--progress json` gives it.
@@ -35,6 +39,13 @@ pub(crate) struct ImageView {
 
 /// Carries it out.
 pub(crate) fn run(args: &Args, global: &Global) -> Result<(), Failure> {
+    if args.single.is_asked_for() {
+        if args.targets.arch.is_some() {
+            return Err(Failure::usage("--arch is for targets of a plan")
+                .hint("one Dockerfile is built for --platform".to_owned()));
+        }
+        return single::run(&args.single, &args.targets.targets, &args.steps, global);
+    }
     let plan = files::load_plan(global)?;
     let mut workshop = prepare(&plan, &args.targets, &args.steps, global)?;
     let images = images(&mut workshop, &plan, &args.targets, global)?;

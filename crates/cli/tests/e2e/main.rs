@@ -24,4 +24,5 @@ mod pulled;
 mod root;
 mod serve;
 mod signals;
+mod single;
 mod twins;
