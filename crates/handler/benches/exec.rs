@@ -9,6 +9,10 @@
 
 #[cfg(target_arch = "x86_64")]
 #[allow(dead_code, unreachable_pub, reason = "the tests use more of it")]
+#[path = "../../sandbox/tests/sandbox/programs.rs"]
+mod programs;
+#[cfg(target_arch = "x86_64")]
+#[allow(dead_code, unreachable_pub, reason = "the tests use more of it")]
 #[path = "../tests/kernel/room.rs"]
 mod room;
 
