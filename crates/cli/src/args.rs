@@ -93,6 +93,9 @@ pub(crate) struct StepArgs {
     /// have (auto), the machine's (host), only the image's own (image), or those of a file
     #[arg(long, value_name = "auto|host|image|FILE", default_value = "auto")]
     pub(crate) ca: Ca,
+    /// Run every step, whatever the cache knows
+    #[arg(long)]
+    pub(crate) no_cache: bool,
     /// A secret for steps that mount it: id=NAME,src=FILE or id=NAME,env=VARIABLE
     #[arg(long, value_name = "SECRET")]
     pub(crate) secret: Vec<SecretArg>,

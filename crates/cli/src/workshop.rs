@@ -36,6 +36,7 @@ impl Workshop {
         let entered = anyarch_sandbox::enter()?;
         let mut workshop = Workshop::set_up(global, &steps.ca, steps.twins(), entered)?;
         (workshop.engine.host.secrets, workshop.engine.host.ssh) = (secrets, ssh);
+        workshop.engine.no_cache = steps.no_cache;
         Ok(workshop)
     }
 
@@ -72,7 +73,14 @@ impl Workshop {
         }
         let client = host::client(report.warner())?;
         let images = Box::new(host::registry_client(global, client.clone())?);
-        let engine = Engine { store, host, fetch: Box::new(HttpFetch(client)), images, twins };
+        let engine = Engine {
+            store,
+            host,
+            fetch: Box::new(HttpFetch(client)),
+            images,
+            twins,
+            no_cache: false,
+        };
         Ok(Workshop { engine, report, global: global.clone(), interrupt })
     }
 

@@ -31,6 +31,8 @@ pub struct Engine {
     pub images: Box<dyn ImageSource>,
     /// Whether native programs stand in for those of foreign platforms.
     pub twins: Twins,
+    /// Whether every step runs, whatever the cache knows.
+    pub no_cache: bool,
 }
 
 /// One build while it runs.

@@ -227,7 +227,8 @@ impl Session<'_> {
         // What is to be verified runs, whatever is known.
         let runs = matches!(step.op, Op::Exec(_) | Op::Debian(_));
         let verify = runs && self.engine.twins == Twins::Verify && self.is_foreign(&step.platform);
-        let find = || if verify { Ok(None) } else { cache::find(store, &key) };
+        let runs_anyway = verify || (self.engine.no_cache && !self.look_up);
+        let find = || if runs_anyway { Ok(None) } else { cache::find(store, &key) };
         if let Some(known) = find()? {
             return Ok((placed(known), true));
         }

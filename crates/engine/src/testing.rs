@@ -55,6 +55,7 @@ pub(crate) fn engine(folder: &Path) -> Engine {
         fetch: Box::new(Nothing),
         images: Box::new(Nothing),
         twins: Twins::On,
+        no_cache: false,
     }
 }
 

@@ -19,6 +19,16 @@ fn second_run_does_nothing_and_says_so_needs_userns() {
 }
 
 #[test]
+fn every_step_runs_without_the_cache_and_leaves_the_same_needs_userns() {
+    needs!("userns");
+    let bench = Bench::family();
+    let first = bench.build();
+    let again = bench.run(["build", "--no-cache"]).success();
+    assert!(again.err.contains("4 steps ran"), "{}", again.err);
+    assert_eq!(bench.build(), first);
+}
+
+#[test]
 fn touched_file_rebuilds_nothing_needs_userns() {
     needs!("userns");
     let bench = Bench::family();
