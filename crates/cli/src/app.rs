@@ -69,6 +69,7 @@ fn carry_out(cli: Cli) -> Result<(), Failure> {
         Verb::Lock(args) => verb::lock::run(&args, &global),
         Verb::Export(args) => verb::export::run(&args, &global),
         Verb::Images(args) => verb::images::run(&args, &global),
+        Verb::Tags(args) => verb::tags::run(&args, &global),
         Verb::Serve(args) => verb::serve::run(&args, &global),
         Verb::Init(args) => verb::init::run(&args, &global),
         Verb::Schema(args) => verb::schema::run(&args, &global),

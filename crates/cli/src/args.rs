@@ -169,6 +169,7 @@ pub(crate) enum Verb {
     Lock(verb::lock::Args),
     Export(verb::export::Args),
     Images(verb::images::Args),
+    Tags(verb::tags::Args),
     Serve(verb::serve::Args),
     Init(verb::init::Args),
     Schema(verb::schema::Args),

@@ -158,6 +158,16 @@ from_error!(
     anyarch_registry::server::TlsError,
 );
 
+impl From<anyarch_oci::EndpointError> for Failure {
+    fn from(error: anyarch_oci::EndpointError) -> Failure {
+        let failure = Failure::failed(error.message.clone()).hint(error.hint.clone());
+        match error.source() {
+            Some(source) => failure.because(source),
+            None => failure,
+        }
+    }
+}
+
 impl From<anyarch_plan::TargetError> for Failure {
     fn from(error: anyarch_plan::TargetError) -> Failure {
         let failure = Failure::usage(error.to_string()).hint(error.hint());

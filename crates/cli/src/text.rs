@@ -27,6 +27,16 @@ pub(crate) fn duration(time: Duration) -> String {
     }
 }
 
+/// `5 min`, `12 h`, `30 d`: whole units, as ages are told.
+pub(crate) fn age(time: Duration) -> String {
+    let minutes = time.as_secs() / 60;
+    match minutes {
+        0..120 => format!("{minutes} min"),
+        120..2880 => format!("{} h", minutes / 60),
+        _ => format!("{} d", minutes / (24 * 60)),
+    }
+}
+
 /// `1 step`, `3 steps`.
 pub(crate) fn count(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
@@ -77,6 +87,12 @@ mod tests {
     fn times_read_well() {
         let times = [0, 440, 41_200, 185_000, 7_620_000].map(Duration::from_millis).map(duration);
         assert_eq!(times, ["0.0 s", "0.4 s", "41.2 s", "3 min 05 s", "2 h 07 min"]);
+    }
+
+    #[test]
+    fn ages_read_well() {
+        let ages = [0, 7_100, 86_400, 172_799, 2_592_000].map(Duration::from_secs).map(age);
+        assert_eq!(ages, ["0 min", "118 min", "24 h", "47 h", "30 d"]);
     }
 
     #[test]

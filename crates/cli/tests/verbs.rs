@@ -10,7 +10,7 @@ use std::process::Stdio;
 use bench::Bench;
 use snapbox::{assert_data_eq, str};
 
-const VERBS: [&str; 12] = [
+const VERBS: [&str; 13] = [
     "build",
     "publish",
     "check",
@@ -18,6 +18,7 @@ const VERBS: [&str; 12] = [
     "lock",
     "export",
     "images",
+    "tags",
     "serve",
     "init",
     "schema",
@@ -42,6 +43,26 @@ fn every_verb_has_help() {
         let own = text.split("Global options:").next().unwrap();
         insta::assert_snapshot!(format!("help_{verb}"), own.trim_end());
     }
+}
+
+#[test]
+fn tags_explains_its_own_verbs() {
+    let bench = Bench::new(&[]);
+    for verb in ["ls", "prune"] {
+        let text = bench.stdout(&["tags", verb, "--help"]);
+        let own = text.split("Global options:").next().unwrap();
+        insta::assert_snapshot!(format!("help_tags_{verb}"), own.trim_end());
+    }
+}
+
+#[test]
+fn pruning_needs_a_limit() {
+    let text = Bench::family().run(&["tags", "prune"]);
+    assert!(text.contains("--keep <N>") && text.ends_with("exit 2\n"), "{text}");
+    let text = Bench::family().run(&["tags", "prune", "--older-than", "30"]);
+    assert!(text.contains("such as `30d`") && text.ends_with("exit 2\n"), "{text}");
+    let text = Bench::family().run(&["tags", "ls", "demo:v1"]);
+    assert!(text.contains("cannot look at `demo:v1`") && text.ends_with("exit 2\n"), "{text}");
 }
 
 #[test]

@@ -36,7 +36,7 @@ pub use plan::{
     TagTemplates, Tier, Version,
 };
 pub use schema::json_schema;
-pub use target::{Selection, TargetError};
+pub use target::{Selection, TargetError, matches as pattern_matches};
 pub use template::TemplateError;
 
 /// Parses and checks the text of a plan; the error holds every finding, in the order of the text.

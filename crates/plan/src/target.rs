@@ -309,7 +309,7 @@ fn is_pattern(text: &str) -> bool {
 }
 
 /// Whether `text` matches `pattern`, in which `*` is any text and `?` any character.
-pub(crate) fn matches(pattern: &str, text: &str) -> bool {
+pub fn matches(pattern: &str, text: &str) -> bool {
     let (pattern, text): (Vec<char>, Vec<char>) =
         (pattern.chars().collect(), text.chars().collect());
     let (mut p, mut t) = (0, 0);

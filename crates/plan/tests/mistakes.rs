@@ -654,3 +654,76 @@ fn templates_that_never_end_or_fill_memory() {
     assert!(at(&format!("{loops}x{ends}")).starts_with("error[bad-template]"));
     assert!(at("{{ 'xxxxxxxx' * 99999999999 }}").starts_with("error[bad-template]"));
 }
+
+#[test]
+fn two_members_for_one_accelerator() {
+    let other = CUDA.replace("flavor.cuda", "flavor.fast");
+    insta::assert_snapshot!(with(&format!("{CUDA}{other}[index.latest]\nmembers = [\"cpu/*\", \"cuda\", \"fast\"]\n")), @r#"
+warning[ambiguous-pull]: a pull of `latest` for cuda on linux/amd64 can only get `cuda/amd64`
+15 | members = ["cpu/*", "cuda", "fast"]
+   |                             ^^^^^^ never chosen
+   = hint: nothing tells the two apart; give one another `accelerator`, or another index
+"#);
+}
+
+#[test]
+fn an_index_with_plain_members_first_is_sound() {
+    let rocm = CUDA.replace("cuda", "rocm");
+    let text = format!(
+        "{PROJECT}{CPU}{CUDA}{rocm}[index.latest]\nmembers = [\"cpu/*\", \"cuda\", \"rocm\"]\n"
+    );
+    assert_eq!(read(&text).expect("the plan is sound").warnings, []);
+}
+
+#[test]
+fn tags_that_name_another_architecture() {
+    insta::assert_snapshot!(with("[index.latest-arm64]\nmembers = [\"cpu/amd64\"]\n"), @r"
+warning[misleading-tag]: the published tag `latest-arm64` names arm64, and is for `cpu/amd64`
+6 | [index.latest-arm64]
+  |        ^^^^^^^^^^^^ another architecture
+  = hint: rename it, or change the templates in `[tags]`
+");
+    insta::assert_snapshot!(with("[index.all-aarch64]\nmembers = [\"cpu/*\"]\n"), @r"
+warning[misleading-tag]: the published tag `all-aarch64` names aarch64, and is for `cpu/amd64`
+6 | [index.all-aarch64]
+  |        ^^^^^^^^^^^ another architecture
+  = hint: rename it, or change the templates in `[tags]`
+");
+    insta::assert_snapshot!(with("[tags]\nlocal = [\"{{ flavor }}-{{ tier }}-{{ 'arm64' if arch == 'amd64' else 'amd64' }}\"]\n"), @r#"
+warning[misleading-tag]: the local tag `cpu-base-arm64` names arm64, and is for `cpu/amd64`
+7 | local = ["{{ flavor }}-{{ tier }}-{{ 'arm64' if arch == 'amd64' else 'amd64' }}"]
+  |          ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ another architecture
+  = hint: write `{{ arch }}` in the template
+"#);
+    insta::assert_snapshot!(with(&format!("{CUDA}[tags]\npublish = [\"{{% if accelerator %}}{{{{ version }}}}-arm64{{% else %}}{{{{ arch }}}}{{% endif %}}\"]\n")), @r#"
+warning[misleading-tag]: the published tag `VERSION-arm64` names arm64, and is for `cuda/amd64`
+11 | publish = ["{% if accelerator %}{{ version }}-arm64{% else %}{{ arch }}{% endif %}"]
+   |            ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ another architecture
+   = hint: write `{{ arch }}` in the template
+"#);
+    insta::assert_snapshot!(mistakes(&format!("{PROJECT}{}", CUDA.replace("flavor.cuda", "flavor.arm64"))), @r"
+warning[misleading-tag]: the local tag `arm64-dev` names arm64, and is for `arm64/amd64`
+3 | [flavor.arm64]
+  |         ^^^^^ another architecture
+  = hint: rename it, or change the templates in `[tags]`
+");
+}
+
+#[test]
+fn tags_that_name_their_own_architecture_are_sound() {
+    let cpu = CPU.replace("linux/arm64", "linux/arm/v7");
+    let text = format!(
+        "{PROJECT}{cpu}[index.latest-armv7]\nmembers = [\"cpu/armv7\"]\n[index.arm]\nmembers = [\"cpu/armv7\"]\n[index.x86_64-and-armv7]\nmembers = [\"cpu/*\"]\n"
+    );
+    assert_eq!(read(&text).expect("the plan is sound").warnings, []);
+}
+
+#[test]
+fn two_images_under_one_published_tag() {
+    insta::assert_snapshot!(with("[tags]\npublish = [\"{{ flavor }}\"]\n"), @r#"
+error[clashing-tag]: the published tag `cpu` would be both `cpu/amd64` and `cpu/arm64`
+7 | publish = ["{{ flavor }}"]
+  |            ^^^^^^^^^^^^^^ not enough in it
+  = hint: add what differs: flavor, arch or tier
+"#);
+}

@@ -53,6 +53,8 @@ fn tags_point_and_move_and_go() {
     store.tag(&name, &tag, &one).unwrap();
     store.tag(&name, &tag, &two).unwrap();
     assert_eq!(store.resolve(&name, &tag).unwrap(), Some(two.clone()));
+    assert!(store.tagged_at(&name, &tag).unwrap().unwrap().elapsed().is_ok());
+    assert_eq!(store.tagged_at(&name, &"other".parse().unwrap()).unwrap(), None);
     assert_eq!(store.tags(&name).unwrap(), std::slice::from_ref(&tag));
     assert_eq!(store.repositories().unwrap(), std::slice::from_ref(&name));
     assert_eq!(store.manifests(&name).unwrap().len(), 2);

@@ -13,3 +13,4 @@ pub(crate) mod publish;
 pub(crate) mod release;
 pub(crate) mod schema;
 pub(crate) mod serve;
+pub(crate) mod tags;

@@ -25,4 +25,5 @@ mod root;
 mod serve;
 mod signals;
 mod single;
+mod tags;
 mod twins;

@@ -12,7 +12,7 @@ use crate::target::Selection;
 use crate::template::{Rendered, TemplateError};
 
 /// A version to try the templates with; it is as good as any other.
-const TRIAL_VERSION: &str = "v0.0.0";
+pub(super) const TRIAL_VERSION: &str = "v0.0.0";
 
 /// Pairs of things whose names clash; each is reported once, however many names follow from it.
 pub(super) type Clashing = Vec<(Blame, Blame)>;
@@ -238,7 +238,7 @@ fn written(plan: &Plan, source: &str) -> Option<Range<usize>> {
     .and_then(|template| template.span.clone())
 }
 
-fn span(plan: &Plan, blame: &Blame, other: &Blame) -> Range<usize> {
+pub(super) fn span(plan: &Plan, blame: &Blame, other: &Blame) -> Range<usize> {
     let of = |blame: &Blame| match blame {
         Blame::Flavor(name) => plan.flavor(name).map(|flavor| flavor.span.clone()),
         Blame::Index(name) => {

@@ -91,7 +91,8 @@ fn lookup(written: &Text, members: &[Member], found: &mut Vec<Diagnostic>) -> Ve
     named
 }
 
-/// Warns when two entries answer to the same platform and the first is not the plain one.
+/// Warns when two entries answer to the same platform and the first is not the plain one, or nothing
+/// tells the two apart.
 fn plain_pull(
     index: &str,
     written: &Text,
@@ -100,17 +101,27 @@ fn plain_pull(
     members: &[Member],
     found: &mut Vec<Diagnostic>,
 ) {
-    let first = before
+    let mut earlier = before
         .iter()
         .filter_map(|at| members.get(*at))
-        .find(|earlier| earlier.platform == member.platform);
-    let Some(first) = first else { return };
+        .filter(|earlier| earlier.platform == member.platform);
+    let Some(first) = earlier.next() else { return };
     let platform = &member.platform;
     let finding = |message: String, label: &str| {
         Diagnostic::warning("ambiguous-pull", &written.span, message, label)
     };
     match (&first.accelerator, &member.accelerator) {
-        (None, Some(_)) => {}
+        (None, Some(accelerator)) => {
+            let Some(same) = earlier.find(|same| same.accelerator == member.accelerator) else {
+                return;
+            };
+            let message = format!(
+                "a pull of `{index}` for {accelerator} on {platform} can only get `{same}`"
+            );
+            found.push(finding(message, "never chosen").with_hint(
+                "nothing tells the two apart; give one another `accelerator`, or another index",
+            ));
+        }
         (Some(accelerator), None) => found.push(
             finding(
                 format!("a plain pull of `{index}` on {platform} gets `{first}`, which is for {accelerator}"),

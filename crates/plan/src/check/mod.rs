@@ -2,6 +2,7 @@
 //!
 //! Leaves out what needs a disk: whether the Dockerfiles and contexts exist.
 
+mod arches;
 mod bases;
 mod clashes;
 mod flavors;
@@ -45,6 +46,7 @@ pub fn check(file: &PlanFile) -> Result<Plan, Vec<Diagnostic>> {
     if complete {
         let mut clashing = clashes::names(&plan, &mut found);
         plan.local_tags = clashes::tags(&plan, &mut clashing, &mut found);
+        arches::arches(&plan, &mut found);
     }
     found.sort_by_key(|finding| finding.span.start);
     if file.soundness == Soundness::Sound && !found.iter().any(Diagnostic::is_error) {

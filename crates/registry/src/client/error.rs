@@ -190,6 +190,11 @@ impl RegistryError {
             Failure::Answer { status: 403, .. } => {
                 Some("log in, or check that this account may do that in this repository".to_owned())
             }
+            Failure::Answer { method: "DELETE", status: 405, .. } => Some(
+                "deletion is switched off at this registry (docker-registry: `delete: enabled: \
+                 true` under `storage`), or left to its web interface"
+                    .to_owned(),
+            ),
             Failure::Answer { status: 413, .. } => {
                 Some("the registry, or a proxy before it, limits the size of uploads".to_owned())
             }
