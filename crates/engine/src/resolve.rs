@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyarch_dockerfile::Dockerfile;
+use anyarch_dockerfile::{Dockerfile, Kind};
 use anyarch_oci::{Descriptor, ImageConfig, Manifest, Platform, Raw, Reference, media_type};
 use anyarch_plan::Plan;
 use anyarch_plan::target::Selection;
@@ -34,7 +34,8 @@ pub(crate) struct Resolved {
     pub(crate) images: BTreeMap<(String, Platform), ResolvedImage>,
     /// Bases and images without a native sibling, and why.
     pub(crate) no_sibling: BTreeMap<String, String>,
-    /// Platforms of tiers and of what they are built from that are not this machine's.
+    /// Platforms that are not this machine's, of tiers that run programs and of what is taken from
+    /// outside.
     foreign: BTreeSet<Platform>,
     /// The emulators for them, or why there are none; that is an error once a program of theirs runs.
     emulator: Option<Result<ResolvedEmulator, Arc<BuildError>>>,
@@ -57,6 +58,14 @@ pub(crate) struct ResolvedTier {
     pub(crate) platform: Platform,
     /// Name under which `BASE_IMAGE` names the tier below, and its position here.
     pub(crate) below: Option<(String, usize)>,
+}
+
+impl ResolvedTier {
+    /// Whether one of its steps may run a program: files alone need no emulator.
+    fn may_run_programs(&self) -> bool {
+        let mut instructions = self.dockerfile.stages.iter().flat_map(|stage| &stage.instructions);
+        instructions.any(|instruction| matches!(instruction.kind, Kind::Run(_) | Kind::OnBuild(_)))
+    }
 }
 
 /// An image that a Dockerfile names.
@@ -136,7 +145,8 @@ impl Session<'_> {
                     below,
                 };
                 self.resolve_names(plan, directory, &tier, &mut resolved, lock)?;
-                if self.is_foreign(&tier.platform) {
+                let runs = tier.may_run_programs() || member.smoke.is_some();
+                if runs && self.is_foreign(&tier.platform) {
                     resolved.foreign.insert(tier.platform.clone());
                 }
                 resolved.tiers.push(tier);

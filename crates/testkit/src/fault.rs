@@ -1,5 +1,6 @@
 //! Rules by which a test registry misbehaves.
 
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use anyarch_oci::Digest;
@@ -11,7 +12,8 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures_util::StreamExt;
 
-/// What goes wrong with which request. By default the first that matches, once.
+/// What goes wrong with which request. By default the first that matches, once; an empty method or
+/// path matches all.
 #[derive(Clone, Debug)]
 pub struct Fault {
     method: String,
@@ -36,6 +38,8 @@ enum Action {
     CorruptBody,
     IgnoreRange,
     IgnoreMount,
+    IgnoreCondition,
+    Stall { after: usize, reached: Sender<()> },
 }
 
 impl Fault {
@@ -111,6 +115,18 @@ impl Fault {
         Fault::new("POST", path, Action::IgnoreMount)
     }
 
+    /// Sets a tag that exists where it was to be set only if it is new.
+    pub fn ignore_condition(path: &str) -> Fault {
+        Fault::new("PUT", path, Action::IgnoreCondition)
+    }
+
+    /// Never answers; the receiver is told when such a request has come. Of a body with more bytes
+    /// than `after` the registry gets these; a request with less does not reach it.
+    pub fn stall(method: &str, path: &str, after: usize) -> (Fault, Receiver<()>) {
+        let (reached, receiver) = channel();
+        (Fault::new(method, path, Action::Stall { after, reached }), receiver)
+    }
+
     /// The same from the `nth` matching request on (from 1).
     pub fn nth(mut self, nth: usize) -> Fault {
         self.nth = nth;
@@ -140,7 +156,7 @@ impl Fault {
     }
 
     pub(crate) fn matches(&self, method: &str, path: &str) -> bool {
-        self.method == method && path.contains(&self.path)
+        (self.method.is_empty() || self.method == method) && path.contains(&self.path)
     }
 
     /// Whether it applies to the matching request with this number.
@@ -175,19 +191,7 @@ impl Fault {
                 Err(ConnectionDropped)
             }
             Action::CutOff { after } => {
-                let (parts, body) = request.into_parts();
-                let mut left = after;
-                let first = body.into_data_stream().map(move |chunk| {
-                    let chunk: Bytes = chunk.map_err(std::io::Error::other)?;
-                    if left == 0 {
-                        return Err(std::io::Error::other("cut off"));
-                    }
-                    let part = chunk.slice(..left.min(chunk.len()));
-                    left -= part.len();
-                    Ok(part)
-                });
-                let request = Request::from_parts(parts, Body::from_stream(first));
-                drop(inner(request).await?);
+                drop(inner(cut(request, after)).await?);
                 Err(ConnectionDropped)
             }
             Action::LoseAnswer => {
@@ -195,8 +199,7 @@ impl Fault {
                 Err(ConnectionDropped)
             }
             Action::LimitBody { most, status } => {
-                let length = request.headers().get("content-length");
-                let length = length.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+                let length = announced_length(&request);
                 if length.is_none_or(|length| length <= most) {
                     return inner(request).await;
                 }
@@ -257,6 +260,38 @@ impl Fault {
                 *request.uri_mut() = path.parse().unwrap();
                 inner(request).await
             }
+            Action::IgnoreCondition => {
+                request.headers_mut().remove("if-none-match");
+                inner(request).await
+            }
+            Action::Stall { after, reached } => {
+                if announced_length(&request).unwrap_or(0) > after as u64 {
+                    drop(inner(cut(request, after)).await?);
+                }
+                // Whoever waited may have given up.
+                reached.send(()).unwrap_or(());
+                std::future::pending().await
+            }
         }
     }
+}
+
+/// The request with a body that breaks off after so many bytes.
+fn cut(request: Request, after: usize) -> Request {
+    let (parts, body) = request.into_parts();
+    let mut left = after;
+    let first = body.into_data_stream().map(move |chunk| {
+        let chunk: Bytes = chunk.map_err(std::io::Error::other)?;
+        if left == 0 {
+            return Err(std::io::Error::other("cut off"));
+        }
+        let part = chunk.slice(..left.min(chunk.len()));
+        left -= part.len();
+        Ok(part)
+    });
+    Request::from_parts(parts, Body::from_stream(first))
+}
+
+fn announced_length(request: &Request) -> Option<u64> {
+    request.headers().get("content-length")?.to_str().ok()?.parse().ok()
 }

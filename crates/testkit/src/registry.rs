@@ -101,6 +101,11 @@ impl TestRegistry {
         self.shared.faults.lock().unwrap().push((fault, 0));
     }
 
+    /// Takes all rules away.
+    pub fn mend(&self) {
+        self.shared.faults.lock().unwrap().clear();
+    }
+
     /// The requests so far, and forgets them.
     pub fn take_log(&self) -> Vec<Logged> {
         std::mem::take(&mut self.shared.log.lock().unwrap())

@@ -1,12 +1,13 @@
 //! Other programs read what is published and exported.
 
 use std::fs;
-use std::net::TcpListener;
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
 use crate::bench::{Bench, signal, wait_until};
+use crate::family::{DebianRegistry, family};
 use crate::needs;
 use crate::publish::{Served, released};
 
@@ -20,6 +21,13 @@ fn said(command: &mut Command) -> String {
 
 fn skopeo(bench: &Bench, args: &[&str]) -> String {
     said(Command::new("skopeo").args(args).current_dir(bench.around()).env("HOME", bench.around()))
+}
+
+fn podman(bench: &Bench, args: &[&str]) -> String {
+    let (root, run) = (bench.around().join("podman"), bench.around().join("podman-run"));
+    let mut command = Command::new("podman");
+    command.arg("--root").arg(root).arg("--runroot").arg(run).args(["--storage-driver", "vfs"]);
+    said(command.args(args))
 }
 
 fn inspect(bench: &Bench, image: &str) -> Value {
@@ -55,45 +63,184 @@ fn podman_pulls_needs_userns_and_podman() {
     bench.run(["publish"]).success();
     let served = Served::start(&bench);
     let image = format!("{}/demo:latest", served.host);
-    let podman = |args: &[&str]| {
-        let (root, run) = (bench.around().join("podman"), bench.around().join("podman-run"));
-        let mut command = Command::new("podman");
-        command.arg("--root").arg(root).arg("--runroot").arg(run).args(["--storage-driver", "vfs"]);
-        said(command.args(args))
-    };
-    podman(&["pull", "--quiet", "--tls-verify=false", &image]);
-    let text = podman(&["image", "inspect", &image]);
+    podman(&bench, &["pull", "--quiet", "--tls-verify=false", &image]);
+    let text = podman(&bench, &["image", "inspect", &image]);
     let found: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(found[0]["Config"]["Env"][0], "PATH=/bin");
-    podman(&["rmi", "--all"]);
+    podman(&bench, &["rmi", "--all"]);
+}
+
+/// The words by which an image of the family says which it is.
+fn says(environment: &Value) -> &str {
+    let words = environment.as_array().unwrap().iter().filter_map(Value::as_str);
+    words.filter_map(|entry| entry.strip_prefix("IS=")).next_back().unwrap()
+}
+
+/// Pulls that each client must get right: tag, platform if one is asked for, image.
+const PULLS: [(&str, Option<&str>, &str); 5] = [
+    ("latest", None, "cpu/amd64:app"),
+    ("latest", Some("linux/arm64"), "cpu/arm64:app"),
+    ("latest-cpu", None, "cpu/amd64:app"),
+    ("latest-cpu", Some("linux/arm64"), "cpu/arm64:app"),
+    ("cuda-latest", None, "cuda/amd64:app"),
+];
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn skopeo_gets_the_image_of_each_platform_needs_userns_and_skopeo() {
+    needs!("userns", "skopeo");
+    let bench = family();
+    bench.run(["publish", "--quiet"]).success();
+    let served = Served::start(&bench);
+    for (tag, platform, wanted) in PULLS {
+        let image = format!("docker://{}/mcp-ragex:{tag}", served.host);
+        let arch = platform.map_or("amd64", |platform| platform.trim_start_matches("linux/"));
+        let args = ["--override-arch", arch, "inspect", "--tls-verify=false", &image];
+        let found: Value = serde_json::from_str(&skopeo(&bench, &args)).unwrap();
+        assert_eq!(says(&found["Env"]), wanted, "{tag} {platform:?}");
+        assert_eq!(found["Architecture"], arch);
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn podman_gets_the_image_of_each_platform_needs_userns_and_podman() {
+    needs!("userns", "podman");
+    let bench = family();
+    bench.run(["publish", "--quiet"]).success();
+    let served = Served::start(&bench);
+    for (tag, platform, wanted) in PULLS {
+        let image = format!("{}/mcp-ragex:{tag}", served.host);
+        let mut pull = vec!["pull", "--quiet", "--tls-verify=false"];
+        pull.extend(platform.iter().flat_map(|platform| ["--platform", *platform]));
+        pull.push(&image);
+        podman(&bench, &pull);
+        let text = podman(&bench, &["image", "inspect", &image]);
+        let found: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(says(&found[0]["Config"]["Env"]), wanted, "{tag} {platform:?}");
+        podman(&bench, &["rmi", "--all", "--force"]);
+    }
+}
+
+/// A program that runs in the background, ended when dropped.
+struct Daemon(Child);
+
+impl Daemon {
+    /// Starts it and waits for its socket; `None`, with a message, where the program is missing.
+    fn start(bench: &Bench, program: &str, args: &[&str], socket: &Path) -> Option<Daemon> {
+        let mut command = Command::new(program);
+        let log = fs::File::create(bench.around().join(format!("{program}.log"))).unwrap();
+        command.args(args).current_dir(bench.around()).stdin(Stdio::null());
+        command.stdout(log.try_clone().unwrap()).stderr(log);
+        let child = match command.spawn() {
+            Ok(child) => child,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                eprintln!("left out: there is no {program} on this machine");
+                return None;
+            }
+            Err(error) => panic!("{program}: {error}"),
+        };
+        let daemon = Daemon(child);
+        wait_until(program, || std::os::unix::net::UnixStream::connect(socket).is_ok());
+        Some(daemon)
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        signal(&self.0, "TERM");
+        self.0.wait().unwrap();
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn docker_gets_the_image_of_each_platform_needs_root_and_docker() {
+    needs!("root", "docker");
+    let bench = family();
+    bench.run(["publish", "--quiet"]).success();
+    let served = Served::start(&bench);
+    let at = |name: &str| bench.around().join(name).display().to_string();
+    let host = format!("unix://{}", at("docker.sock"));
+    let args = [
+        &format!("--host={host}"),
+        &format!("--data-root={}", at("docker")),
+        &format!("--exec-root={}", at("docker-exec")),
+        &format!("--pidfile={}", at("docker.pid")),
+        "--storage-driver=vfs",
+        "--bridge=none",
+        "--iptables=false",
+        "--ip6tables=false",
+    ];
+    let Some(_daemon) =
+        Daemon::start(&bench, "dockerd", &args, &bench.around().join("docker.sock"))
+    else {
+        return;
+    };
+    let docker = |args: &[&str]| {
+        said(Command::new("docker").args(["--host", &host]).args(args).env("HOME", bench.around()))
+    };
+    for (tag, platform, wanted) in PULLS {
+        let image = format!("{}/mcp-ragex:{tag}", served.host);
+        let mut pull = vec!["pull", "--quiet"];
+        pull.extend(platform.iter().flat_map(|platform| ["--platform", *platform]));
+        pull.push(&image);
+        docker(&pull);
+        let found: Value = serde_json::from_str(&docker(&["image", "inspect", &image])).unwrap();
+        assert_eq!(says(&found[0]["Config"]["Env"]), wanted, "{tag} {platform:?}");
+        docker(&["rmi", "--force", &image]);
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn containerd_gets_the_image_of_each_platform_needs_root_and_docker() {
+    needs!("root", "docker");
+    let bench = family();
+    bench.run(["publish", "--quiet"]).success();
+    let served = Served::start(&bench);
+    let at = |name: &str| bench.around().join(name).display().to_string();
+    let socket = at("containerd.sock");
+    let args =
+        ["--root", &at("containerd"), "--state", &at("containerd-state"), "--address", &socket];
+    let Some(_daemon) =
+        Daemon::start(&bench, "containerd", &args, &bench.around().join("containerd.sock"))
+    else {
+        return;
+    };
+    for (number, (tag, platform, wanted)) in PULLS.into_iter().enumerate() {
+        // Each in a namespace of its own, so that what is there came with this pull.
+        let space = format!("pull{number}");
+        let ctr = |args: &[&str]| {
+            let mut command = Command::new("ctr");
+            command.args(["--address", &socket, "--namespace", &space]).args(args);
+            let output = command.stdin(Stdio::null()).output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            output.stdout
+        };
+        let image = format!("{}/mcp-ragex:{tag}", served.host);
+        let platform = platform.unwrap_or("linux/amd64");
+        let pull = ["image", "pull", "--plain-http", "--snapshotter", "native", "--platform"];
+        ctr(&[&pull as &[&str], &[platform, &image]].concat());
+        let all = String::from_utf8(ctr(&["content", "ls", "--quiet"])).unwrap();
+        let configs: Vec<Value> = all
+            .lines()
+            .filter_map(|digest| serde_json::from_slice(&ctr(&["content", "get", digest])).ok())
+            .filter(|document: &Value| document.get("rootfs").is_some())
+            .collect();
+        assert_eq!(configs.len(), 1, "{tag} {platform}");
+        assert_eq!(says(&configs[0]["config"]["Env"]), wanted, "{tag} {platform}");
+    }
 }
 
 #[test]
 fn debians_registry_takes_a_publication_needs_userns_and_docker_registry() {
     needs!("userns", "docker_registry");
     let bench = released();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let folder = bench.around().join("registry");
-    let config = format!(
-        "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: '127.0.0.1:{port}'}}\n",
-        folder.display()
-    );
-    fs::write(bench.around().join("registry.yml"), config).unwrap();
-    let mut child = Command::new("docker-registry")
-        .args(["serve", "registry.yml"])
-        .current_dir(bench.around())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    wait_until("the registry listens", || {
-        std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
-    });
-    let to = format!("127.0.0.1:{port}/team/demo");
+    let registry = DebianRegistry::start();
+    let to = format!("{}/team/demo", registry.host());
     let first = bench.run(["publish", "--to", &to]);
     let second = bench.run(["publish", "--to", &to]);
-    signal(&child, "TERM");
-    child.wait().unwrap();
     let (first, second) = (first.success(), second.success());
     assert_eq!(first.image_digest(), second.image_digest());
     assert!(second.err.ends_with("nothing to do: everything is up to date\n"), "{}", second.err);

@@ -3,8 +3,9 @@
 //!
 //! Registries have no transaction over several tags. What keeps two publications of one version apart:
 //! a lock, on one machine (journal.rs); the condition that a tag is new, where the registry heeds it;
-//! and another look at the tags with a version before and after the moving ones are set. Whoever finds
-//! them pointing elsewhere has lost, is told, and has not moved anything if it was found out before.
+//! a look at each tag with a version right before it is set, since the survey may be hours old by
+//! then; and another look at all of them before and after the moving ones are set. Whoever finds them
+//! pointing elsewhere has lost, is told, and has not moved anything if it was found out before.
 
 use anyarch_oci::{ImageDestination, TagCondition, TagOutcome};
 
@@ -35,11 +36,7 @@ impl Session<'_> {
                 looked_again = true;
             }
             if now.before.as_ref() != Some(digest) {
-                let new = now.versioned && now.before.is_none();
-                let condition = if new { TagCondition::New } else { TagCondition::Any };
-                let outcome = destination
-                    .push_tag(&to.repository, &now.tag, &item.descriptor, &item.bytes, condition)
-                    .context(|| format!("failed to tag {to}:{}", now.tag))?;
+                let outcome = self.set_tag(now, item, to, destination)?;
                 if now.versioned {
                     claimed.push(now);
                 }
@@ -67,6 +64,27 @@ impl Session<'_> {
         }
         let remark = "the moving tags may point to either of the two";
         self.demand_claims(&claimed, items, to, destination, remark)
+    }
+
+    /// Sets one tag, unless it must be new and is not.
+    fn set_tag(
+        &self,
+        now: &TagNow,
+        item: &Item,
+        to: &Place,
+        destination: &dyn ImageDestination,
+    ) -> Result<TagOutcome, BuildError> {
+        let what = || format!("failed to tag {to}:{}", now.tag);
+        let mut condition = TagCondition::Any;
+        if now.versioned && now.before.is_none() {
+            condition = TagCondition::New;
+            if destination.tag(&to.repository, &now.tag).context(what)?.is_some() {
+                return Ok(TagOutcome::Existed);
+            }
+        }
+        destination
+            .push_tag(&to.repository, &now.tag, &item.descriptor, &item.bytes, condition)
+            .context(what)
     }
 
     /// Looks at tags that were set.
