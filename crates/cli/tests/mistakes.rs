@@ -321,9 +321,9 @@ fn unknown_flag() {
         str![[r#"
 ! error: unexpected argument '--platfrom' found
 !
-!   tip: a similar argument exists: '--plan'
+!   tip: a similar argument exists: '--platform'
 !
-! Usage: anyarch build --plan <FILE> [TARGET]...
+! Usage: anyarch build --platform <PLATFORM> [TARGET]...
 !
 ! For more information, try '--help'.
 exit 2

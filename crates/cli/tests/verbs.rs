@@ -151,13 +151,17 @@ fn what_would_be_published() {
         Bench::family().run(&["publish", "--dry-run"]),
         str![[r#"
 would publish to registry.example/team/demo:
-TAG               IMAGE
-latest-cpu-amd64  cpu/amd64
-v1.0.0-cpu-amd64  cpu/amd64
-latest-cpu-arm64  cpu/arm64
-v1.0.0-cpu-arm64  cpu/arm64
-latest            index of cpu/amd64 and cpu/arm64
-v1.0.0            index of cpu/amd64 and cpu/arm64
+cpu/amd64: not built yet
+  tag   latest-cpu-amd64
+  tag   v1.0.0-cpu-amd64
+cpu/arm64: not built yet
+  tag   latest-cpu-arm64
+  tag   v1.0.0-cpu-arm64
+index of cpu/amd64, cpu/arm64: not built yet
+  tag   latest
+  tag   v1.0.0
+in all: 0 blobs (0 B) to send, 0 blobs (0 B) to mount, 0 blobs (0 B) there; 0 tags to set
+! resolving: tags of registry.example/team/demo
 exit 0
 
 "#]]
