@@ -301,7 +301,10 @@ fn why(verdict: &Verdict, fate: Fate, args: &PruneArgs) -> String {
     let limit = || args.older_than.map(text::age).unwrap_or_default();
     match verdict {
         Verdict::Go { .. } => {
-            let newest = args.keep.map(|keep| format!("not among the {keep} newest"));
+            let newest = args.keep.map(|keep| match keep {
+                1 => "not the newest".to_owned(),
+                keep => format!("not among the {keep} newest"),
+            });
             let old = args.older_than.map(|limit| format!("older than {}", text::age(limit)));
             let mut reasons: Vec<String> = newest.into_iter().chain(old).collect();
             if matches!(fate, Fate::Untag | Fate::Left) {

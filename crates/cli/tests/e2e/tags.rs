@@ -110,7 +110,19 @@ fn old_versions_leave_debians_registry_needs_docker_registry() {
         columns(&dry.out),
         str![[r#"
 TAG AGE WHY
-delete v1.10.0-rc.1 - not among the 1 newest
+delete v1.10.0-rc.1 - not the newest
+delete v1.10.0-rc.1-cpu-amd64 - not the newest
+delete v1.10.0-rc.1-cpu-arm64 - not the newest
+delete v1.9.0 - not the newest
+delete v1.9.0-cpu-amd64 - not the newest
+delete v1.9.0-cpu-arm64 - not the newest
+keep latest - carries no version
+keep latest-cpu-amd64 - carries no version
+keep latest-cpu-arm64 - carries no version
+keep v1.10.0 - number 1 of the newest
+keep v1.10.0-cpu-amd64 - number 1 of the newest
+keep v1.10.0-cpu-arm64 - number 1 of the newest
+
 "#]]
     );
     assert_eq!(dry.err, format!("would delete 6 manifests from {name}; --apply does it\n"));
@@ -220,6 +232,19 @@ fn old_tags_leave_the_host_store() {
         columns(&done.out),
         str![[r#"
 TAG AGE WHY
+delete v1.9.0 40 d older than 30 d
+delete v1.9.0-cpu-amd64 40 d older than 30 d
+delete v1.9.0-cpu-arm64 40 d older than 30 d
+keep latest 20 d carries no version
+keep latest-cpu-amd64 20 d carries no version
+keep latest-cpu-arm64 20 d carries no version
+keep v1.10.0 20 d not older than 30 d
+keep v1.10.0-cpu-amd64 20 d not older than 30 d
+keep v1.10.0-cpu-arm64 20 d not older than 30 d
+keep v1.10.0-rc.1 20 d not older than 30 d
+keep v1.10.0-rc.1-cpu-amd64 20 d not older than 30 d
+keep v1.10.0-rc.1-cpu-arm64 20 d not older than 30 d
+
 "#]]
     );
     assert_eq!(done.err, "deleted 3 manifests from demo\n");

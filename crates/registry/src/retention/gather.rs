@@ -32,7 +32,7 @@ pub struct TaggedImage {
 /// What was seen of a repository at one time.
 #[derive(Clone, Debug, Default)]
 pub struct Survey {
-    /// The tags, in the order in which the repository lists them.
+    /// The tags, by name.
     pub tags: Vec<TaggedImage>,
     documents: BTreeMap<Digest, Manifest>,
     /// Tags on documents of unknown kinds, with these kinds.
@@ -70,6 +70,7 @@ impl Survey {
             let (platforms, size) = (platforms.collect(), layers.values().sum());
             survey.tags.push(TaggedImage { state, platforms, size });
         }
+        survey.tags.sort_by(|one, other| one.state.tag.cmp(&other.state.tag));
         Ok(survey)
     }
 
