@@ -94,6 +94,7 @@ pub fn publish_built(
         fetch: Box::new(Nothing),
         images: Box::new(Nothing),
         twins: Twins::Off,
+        no_cache: false,
     };
     let request = PublishRequest {
         plan,
