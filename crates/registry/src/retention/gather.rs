@@ -13,6 +13,9 @@ use anyarch_oci::{
 
 use super::{Graph, Node, TagState, TaggedRepository, Verdict};
 
+/// A tag, what it points to, and whether it is to go.
+pub type Judged = (Tag, Digest, bool);
+
 /// Questions asked at a time.
 const AT_ONCE: usize = 8;
 /// The epoch of reproducible images: a time of creation up to it says nothing.
@@ -88,13 +91,13 @@ impl Survey {
         &mut self,
         repository: &dyn TaggedRepository,
         verdicts: &[Verdict],
-    ) -> Result<(Vec<(Tag, Digest, bool)>, Graph), EndpointError> {
+    ) -> Result<(Vec<Judged>, Graph), EndpointError> {
         if let Some((tag, kind)) = self.unknown.first() {
             return Err(unknown(tag, kind));
         }
         self.load(repository, repository.untagged()?)?;
         let states = self.tags.iter().map(|tag| &tag.state);
-        let tags: Vec<(Tag, Digest, bool)> = states
+        let tags: Vec<Judged> = states
             .zip(verdicts)
             .map(|(state, verdict)| (state.tag.clone(), state.digest.clone(), verdict.goes()))
             .collect();

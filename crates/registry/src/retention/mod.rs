@@ -19,7 +19,7 @@ mod version;
 
 pub use apply::{Applied, apply};
 pub use choose::{Policy, Verdict, choose};
-pub use gather::{Survey, TaggedImage};
+pub use gather::{Judged, Survey, TaggedImage};
 pub use place::{LocalRepository, RemoteRepository, TaggedRepository, Untagged};
 pub use removal::{Graph, Node, Removal, plan_removal};
 pub use version::TagVersion;
