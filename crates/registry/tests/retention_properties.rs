@@ -56,7 +56,7 @@ fn about(tag: &Tag) -> Option<Digest> {
 }
 
 /// What refers to what, as pairs of what stays and what then stays too.
-fn stays_with(tags: &Tags, graph: &Graph) -> Vec<(Digest, Digest)> {
+fn stays_with(tags: &[(Tag, Digest, bool)], graph: &Graph) -> Vec<(Digest, Digest)> {
     let mut pairs = Vec::new();
     for (digest, node) in &graph.0 {
         pairs.extend(node.children.iter().map(|child| (digest.clone(), child.clone())));

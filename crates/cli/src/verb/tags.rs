@@ -330,10 +330,12 @@ fn summary(args: &PruneArgs, place: &Place, removal: &Removal, applied: &Applied
     if manifests + tags == 0 {
         return format!("nothing to delete from {place}\n");
     }
-    let mut what = text::count(manifests, "manifest");
-    if tags > 0 {
-        what = format!("{what}, with the tags on them, and {}", text::count(tags, "tag"));
-    }
+    let (images, alone) = (text::count(manifests, "manifest"), text::count(tags, "tag"));
+    let what = match (manifests, tags) {
+        (_, 0) => images,
+        (0, _) => alone,
+        _ => format!("{images}, with the tags on them, and {alone}"),
+    };
     match args.apply {
         true => format!("deleted {what} from {place}\n"),
         false => format!("would delete {what} from {place}; --apply does it\n"),

@@ -1,9 +1,8 @@
 //! A repository → its tags with platforms, sizes and ages, and what their manifests reach.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use anyarch_oci::{
@@ -263,10 +262,9 @@ fn each<T: Sync, R: Send>(
     std::thread::scope(|scope| {
         for _ in 0..AT_ONCE.min(items.len()) {
             scope.spawn(|| {
-                while let Some((at, item)) = {
+                loop {
                     let at = next.fetch_add(1, Ordering::Relaxed);
-                    items.get(at).map(|item| (at, item))
-                } {
+                    let Some(item) = items.get(at) else { break };
                     let answer = ask(item);
                     if answer.is_err() {
                         next.store(items.len(), Ordering::Relaxed);
