@@ -13,7 +13,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use anyarch_oci::Digest;
 use anyarch_store::Lock;
@@ -25,8 +25,6 @@ use crate::op::CacheSharing;
 
 /// Bytes that all caches may have together.
 const BOUND: u64 = 10 << 30;
-/// How long to wait for another step before asking again.
-const RETRY: Duration = Duration::from_millis(20);
 
 /// A cache in use.
 pub(crate) struct Cache {
@@ -78,15 +76,10 @@ impl Session<'_> {
                 let lock = self.lock(&format!("cache-{hex}"))?;
                 (hex, lock)
             }
-            CacheSharing::Shared => loop {
-                if let Some(lock) =
-                    self.store().try_lock_shared(&format!("cache-{hex}")).context(what)?
-                {
-                    break (hex, lock);
-                }
-                self.check_cancelled()?;
-                std::thread::sleep(RETRY);
-            },
+            CacheSharing::Shared => {
+                let lock = self.lock_shared(&format!("cache-{hex}"))?;
+                (hex, lock)
+            }
             CacheSharing::Private => {
                 let mut number = 0;
                 loop {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyarch_debian::Fetch;
 use anyarch_oci::{ImageSource, Platform};
 use anyarch_sandbox::Cancel;
-use anyarch_store::{Lock, Store};
+use anyarch_store::{Lock, Store, StoreError};
 
 use crate::cache::Layout;
 use crate::error::{BuildError, Context};
@@ -94,9 +94,22 @@ impl Session<'_> {
 
     /// Takes a lock of the store, waiting for its holder unless the build is stopped.
     pub(crate) fn lock(&self, name: &str) -> Result<Lock, BuildError> {
+        self.wait_for(name, Store::try_lock)
+    }
+
+    /// The same together with others that share it.
+    pub(crate) fn lock_shared(&self, name: &str) -> Result<Lock, BuildError> {
+        self.wait_for(name, Store::try_lock_shared)
+    }
+
+    fn wait_for(
+        &self,
+        name: &str,
+        attempt: fn(&Store, &str) -> Result<Option<Lock>, StoreError>,
+    ) -> Result<Lock, BuildError> {
         let what = || format!("failed to take the lock {name} of the store");
         loop {
-            if let Some(lock) = self.store().try_lock(name).context(what)? {
+            if let Some(lock) = attempt(self.store(), name).context(what)? {
                 return Ok(lock);
             }
             self.check_cancelled()?;

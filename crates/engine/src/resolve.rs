@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyarch_dockerfile::{Dockerfile, Kind};
-use anyarch_oci::{Descriptor, ImageConfig, Manifest, Platform, Raw, Reference, media_type};
+use anyarch_oci::{
+    Descriptor, ImageConfig, ImageManifest, Manifest, Platform, Raw, Reference, media_type,
+};
 use anyarch_plan::Plan;
 use anyarch_plan::target::Selection;
 
@@ -255,33 +257,8 @@ impl Session<'_> {
             }
         };
         (self.on)(Event::Resolving { what: format!("image {name}") });
-        let (descriptor, bytes) = source.manifest(&reference).context(what)?;
-        let (descriptor, manifest) = match Manifest::parse(&bytes, Some(&descriptor.media_type))
-            .context(what)?
-        {
-            Manifest::Image(image) => (descriptor, image),
-            Manifest::Index(index) => {
-                let entry = index.select(platform).cloned().ok_or_else(|| {
-                    let has: Vec<String> = index
-                        .manifests
-                        .iter()
-                        .filter_map(|entry| entry.platform.as_ref().map(Platform::to_string))
-                        .collect();
-                    BuildError::input(format!("the image {name} has no {platform}"))
-                        .hint(format!("it has: {}", has.join(", ")))
-                })?;
-                let (_, bytes) =
-                    source.manifest(&reference.with_digest(entry.digest.clone())).context(what)?;
-                match Manifest::parse(&bytes, Some(&entry.media_type)).context(what)? {
-                    Manifest::Image(image) => (entry, image),
-                    Manifest::Index(_) => {
-                        return Err(BuildError::input(format!(
-                            "the image {name} is an index of indexes"
-                        )));
-                    }
-                }
-            }
-        };
+        let found = source.manifest(&reference).context(what)?;
+        let (descriptor, _, manifest) = image_for(source, &reference, found, platform)?;
         let config = read_config(source, &reference, &manifest.config).map_err(|error| {
             let message = format!("{}: {}", what(), error.message);
             BuildError { message, ..error }
@@ -329,6 +306,34 @@ fn as_oci(mut layer: Descriptor) -> Descriptor {
         _ => {}
     }
     layer
+}
+
+/// The manifest of the one image for a platform behind what a reference names: itself, or that of the
+/// index.
+pub(crate) fn image_for(
+    source: &dyn anyarch_oci::ImageSource,
+    reference: &Reference,
+    (descriptor, bytes): (Descriptor, Vec<u8>),
+    platform: &Platform,
+) -> Result<(Descriptor, Vec<u8>, ImageManifest), BuildError> {
+    let what = || format!("failed to resolve the image {reference}");
+    let index = match Manifest::parse(&bytes, Some(&descriptor.media_type)).context(what)? {
+        Manifest::Image(image) => return Ok((descriptor, bytes, image)),
+        Manifest::Index(index) => index,
+    };
+    let entry = index.select(platform).cloned().ok_or_else(|| {
+        let has: Vec<String> = index.platforms().map(Platform::to_string).collect();
+        BuildError::input(format!("the image {reference} has no {platform}"))
+            .hint(format!("it has: {}", has.join(", ")))
+    })?;
+    let one = reference.with_digest(entry.digest.clone());
+    let (_, bytes) = source.manifest(&one).context(what)?;
+    match Manifest::parse(&bytes, Some(&entry.media_type)).context(what)? {
+        Manifest::Image(image) => Ok((entry, bytes, image)),
+        Manifest::Index(_) => {
+            Err(BuildError::input(format!("the image {reference} is an index of indexes")))
+        }
+    }
 }
 
 /// Reads an image configuration of at most 8 MiB and verifies its digest.

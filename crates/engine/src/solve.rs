@@ -217,12 +217,12 @@ impl Session<'_> {
             Op::Copy(copy) => self.fetch_remote(copy)?,
             _ => Vec::new(),
         };
-        let taken = taken(&step.op, &origins, &remote)?;
+        let input = input_digest(&step.op, &origins, &remote)?;
         // A linked copy is made on nothing, and its layer laid on whatever is below.
         let linked = matches!(&step.op, Op::Copy(copy) if copy.link);
         let below = if linked { &empty } else { parent };
         let placed = |chain: Chain| if linked { parent.on_top(&chain) } else { chain };
-        let parts = KeyParts::new(&step.op, taken, &step.platform, below, self.layout())?;
+        let parts = KeyParts::new(&step.op, input, &step.platform, below, self.layout())?;
         let key = parts.key()?;
         // What is to be verified runs, whatever is known.
         let runs = matches!(step.op, Op::Exec(_) | Op::Debian(_));
@@ -252,7 +252,7 @@ impl Session<'_> {
         if verify {
             self.verify(below, (&chain, &tally), &|allowed| run(allowed, true))?;
         }
-        if parts.input != crate::solve::taken(&step.op, &origins, &remote)? {
+        if parts.input != input_digest(&step.op, &origins, &remote)? {
             // Its result would be kept under the key of other content.
             return Err(BuildError::failed(
                 "files of the build context changed while they were copied",
@@ -395,7 +395,11 @@ impl Session<'_> {
 pub(crate) type Origins<'a> = &'a dyn Fn(CopyFrom) -> Origin<'a>;
 
 /// Digest of what a step takes in besides its parent; `None` where it takes nothing.
-fn taken(op: &Op, origins: Origins<'_>, remote: &[Remote]) -> Result<Option<String>, BuildError> {
+fn input_digest(
+    op: &Op,
+    origins: Origins<'_>,
+    remote: &[Remote],
+) -> Result<Option<String>, BuildError> {
     match op {
         Op::Copy(copy) => {
             let local = origins(copy.from).digest(&copy.sources, &exclude_of(copy)?)?;

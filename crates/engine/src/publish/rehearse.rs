@@ -18,8 +18,7 @@ use crate::parallel;
 pub struct Rehearsal {
     /// Images and indexes that are built, in the order of publishing.
     pub items: Vec<RehearsedItem>,
-    /// Targets that must be built first, and then the indexes over them, with the steps that would
-    /// run (0 for an index).
+    /// Targets that must be built first, then the indexes over them, with the tags they would get.
     pub not_built: Vec<(String, Vec<Tag>)>,
     /// Tags with a version that exist with other content: publishing would be refused.
     pub refused: Vec<Tag>,
@@ -145,11 +144,9 @@ pub fn rehearse(
             blobs.into_iter().cloned().zip(fates).collect(),
         ));
     }
-    let moved = survey.tags.iter().filter(|now| {
-        let other = now.before.as_ref().is_some_and(|b| *b != items[now.item].descriptor.digest);
-        now.versioned && !force && other
-    });
-    rehearsal.refused = moved.map(|now| now.tag.clone()).collect();
+    if !force {
+        rehearsal.refused = survey.taken(&items).map(|now| now.tag.clone()).collect();
+    }
     Ok(rehearsal)
 }
 

@@ -84,25 +84,30 @@ fn tags_in_order(items: &[Item]) -> Vec<TagNow> {
 }
 
 impl Survey {
+    /// The tags with a version that have other content there.
+    pub(super) fn taken<'a>(&'a self, items: &'a [Item]) -> impl Iterator<Item = &'a TagNow> {
+        let differs = |now: &&TagNow| {
+            let here = &items[now.item].descriptor.digest;
+            now.versioned && now.before.as_ref().is_some_and(|there| there != here)
+        };
+        self.tags.iter().filter(differs)
+    }
+
     /// Refuses to move a tag with a version that has other content, unless `force` says so.
     pub(super) fn guard(&self, items: &[Item], to: &Place, force: bool) -> Result<(), BuildError> {
-        let moved: Vec<String> = self
-            .tags
-            .iter()
-            .filter(|now| now.versioned && !force)
+        let taken: Vec<String> = self
+            .taken(items)
             .filter_map(|now| {
                 let (here, there) = (&items[now.item].descriptor.digest, now.before.as_ref()?);
-                let words =
-                    || format!("{} is {} there, {} here", now.tag, there.short(), here.short());
-                (here != there).then(words)
+                Some(format!("{} is {} there, {} here", now.tag, there.short(), here.short()))
             })
             .collect();
-        if moved.is_empty() {
+        if force || taken.is_empty() {
             return Ok(());
         }
         let message = format!("this version is published already in {to}, with other content");
         Err(BuildError::new(ErrorKind::Refused, message)
-            .because(moved.join("; "))
+            .because(taken.join("; "))
             .hint("publish it as a new version, or move the tags with --force".to_owned()))
     }
 }

@@ -4,18 +4,16 @@
 
 use std::io::Read;
 
-use anyarch_oci::{
-    Descriptor, ImageConfig, ImageManifest, ImageSource, Manifest, Platform, Raw, Reference, Tag,
-};
+use anyarch_oci::{Descriptor, ImageConfig, ImageSource, Raw, Reference, Tag};
 use anyarch_plan::Plan;
 use anyarch_plan::publish::{PublishImage, PublishPlan};
 
 use super::{Place, Ready};
 use crate::engine::Session;
-use crate::error::{BuildError, Context};
+use crate::error::BuildError;
 use crate::event::Event;
 use crate::local::StoreImages;
-use crate::resolve::read_config;
+use crate::resolve::{image_for, read_config};
 
 impl Place {
     /// A tag here, as a reference.
@@ -65,15 +63,14 @@ impl Session<'_> {
         let reference = from.reference(Some(tag));
         let what = || format!("failed to take {name} from {reference}");
         (self.on)(Event::Resolving { what: format!("image {reference}") });
-        let (descriptor, bytes) = source.manifest(&reference).map_err(|error| {
+        let found = source.manifest(&reference).map_err(|error| {
             let missing = error
                 .not_found
                 .then(|| format!("publish it there first: `anyarch publish {name} --to {from}`"));
             BuildError::failed(what()).hint(missing.or(error.hint.clone())).because(error)
         })?;
-        let (descriptor, bytes, manifest) = self
-            .image_of(&reference, source, descriptor, bytes, &member.platform)
-            .map_err(|error| error.in_context(what()))?;
+        let (descriptor, bytes, manifest) = image_for(source, &reference, found, &member.platform)
+            .map_err(|error| BuildError::failed(what()).hint(error.hint.clone()).because(error))?;
         let config: ImageConfig = read_config(source, &reference, &manifest.config)
             .map_err(|error| error.in_context(what()))?;
         let platform = config.platform();
@@ -88,32 +85,6 @@ impl Session<'_> {
             media_type: descriptor.media_type,
             origins: vec![from.reference(None).with_digest(descriptor.digest)],
         })
-    }
-
-    /// The manifest of the one image for a platform behind a reference.
-    fn image_of(
-        &self,
-        reference: &Reference,
-        source: &dyn ImageSource,
-        descriptor: Descriptor,
-        bytes: Vec<u8>,
-        platform: &Platform,
-    ) -> Result<(Descriptor, Vec<u8>, ImageManifest), BuildError> {
-        let what = || "its manifest cannot be read".to_owned();
-        match Manifest::parse(&bytes, Some(&descriptor.media_type)).context(what)? {
-            Manifest::Image(image) => Ok((descriptor, bytes, image)),
-            Manifest::Index(index) => {
-                let entry = index.select(platform).cloned().ok_or_else(|| {
-                    BuildError::failed(format!("it is an index without {platform}"))
-                })?;
-                let (entry, bytes) =
-                    source.manifest(&reference.with_digest(entry.digest)).context(what)?;
-                match Manifest::parse(&bytes, Some(&entry.media_type)).context(what)? {
-                    Manifest::Image(image) => Ok((entry, bytes, image)),
-                    Manifest::Index(_) => Err(BuildError::failed("it is an index of indexes")),
-                }
-            }
-        }
     }
 
     /// A blob from where an image was built from or taken from, from a byte on.
