@@ -56,6 +56,8 @@ pub(crate) struct Tokens {
     tokens: Mutex<HashMap<(String, Scopes), Token>>,
     /// Finding some may take a helper program, so they are looked for once, until refused.
     credentials: Mutex<HashMap<(String, Option<RepositoryName>), Credentials>>,
+    /// Held by the thread that asks for a token.
+    asking: Mutex<()>,
 }
 
 struct Token {
@@ -116,10 +118,18 @@ impl Tokens {
             return Ok(None);
         };
         let key = (registry.to_owned(), scopes.clone());
-        if let Some(token) = lock(&self.tokens).get(&key)
-            && token.good_until > Instant::now()
-        {
-            return Ok(Some(bearer(&token.value)));
+        let known = || {
+            let tokens = lock(&self.tokens);
+            let token = tokens.get(&key).filter(|token| token.good_until > Instant::now())?;
+            Some(bearer(&token.value))
+        };
+        if let Some(header) = known() {
+            return Ok(Some(header));
+        }
+        // Threads that come at once wait for the one token instead of asking for it each.
+        let _turn = lock(&self.asking);
+        if let Some(header) = known() {
+            return Ok(Some(header));
         }
         let credentials = self.credentials(auth, registry, scopes)?;
         let (realm, service, scope) = match (challenge, &credentials) {
