@@ -155,8 +155,9 @@ impl Fault {
         self
     }
 
-    pub(crate) fn matches(&self, method: &str, path: &str) -> bool {
-        (self.method.is_empty() || self.method == method) && path.contains(&self.path)
+    /// Whether a request is one of those meant, by its method and its path with the query.
+    pub(crate) fn matches(&self, method: &str, target: &str) -> bool {
+        (self.method.is_empty() || self.method == method) && target.contains(&self.path)
     }
 
     /// Whether it applies to the matching request with this number.

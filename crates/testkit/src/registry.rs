@@ -170,9 +170,11 @@ fn faulty(shared: &Arc<Shared>, inner: Handler) -> Handler {
     Arc::new(move |request: Request| {
         let fault = {
             let mut faults = shared.faults.lock().unwrap();
-            let (method, path) = (request.method().as_str(), request.uri().path());
+            let target = request.uri().path_and_query().map_or("", |target| target.as_str());
+            let method = request.method().as_str();
             let mut chosen = None;
-            for (fault, seen) in faults.iter_mut().filter(|(fault, _)| fault.matches(method, path))
+            for (fault, seen) in
+                faults.iter_mut().filter(|(fault, _)| fault.matches(method, target))
             {
                 *seen += 1;
                 if chosen.is_none() && fault.applies(*seen) {
