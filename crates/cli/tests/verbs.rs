@@ -58,7 +58,7 @@ fn tags_explains_its_own_verbs() {
 #[test]
 fn pruning_needs_a_limit() {
     let text = Bench::family().run(&["tags", "prune"]);
-    assert!(text.contains("--keep <N>") && text.ends_with("exit 2\n"), "{text}");
+    assert!(text.contains("--keep <N>|--older-than <AGE>") && text.ends_with("exit 2\n"), "{text}");
     let text = Bench::family().run(&["tags", "prune", "--older-than", "30"]);
     assert!(text.contains("such as `30d`") && text.ends_with("exit 2\n"), "{text}");
     let text = Bench::family().run(&["tags", "ls", "demo:v1"]);

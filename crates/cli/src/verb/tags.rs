@@ -47,6 +47,7 @@ struct LsArgs {
 /// kept signature reaches always stays; where both --keep and --older-than are given, a tag must be
 /// beyond both.
 #[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("limit").args(["keep", "older_than"]).required(true).multiple(true))]
 struct PruneArgs {
     #[command(flatten)]
     of: RepositoryArgs,
@@ -55,7 +56,7 @@ struct PruneArgs {
     #[arg(long = "match", value_name = "GLOB")]
     patterns: Vec<String>,
     /// Keep so many of the newest versions; all tags of one version count as one
-    #[arg(long, value_name = "N", required_unless_present = "older_than")]
+    #[arg(long, value_name = "N")]
     keep: Option<usize>,
     /// Keep tags up to this age: a number of hours, days or weeks, such as `12h`, `30d` or `4w`;
     /// tags of unknown age stay
