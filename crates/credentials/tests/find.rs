@@ -4,12 +4,17 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use anyarch_credentials::{CredentialError, Finder, Login, Place, Places};
 use tempfile::TempDir;
 
 /// `me:pw` in base64.
 const ME: &str = "bWU6cHc=";
+
+/// Held to write a program and to run one: a process that starts in between would inherit the file
+/// that is being written, and the kernel runs no file that somebody may still write (ETXTBSY).
+static PROGRAMS: Mutex<()> = Mutex::new(());
 
 /// A machine with credential files and helper programs.
 struct Machine(TempDir);
@@ -46,6 +51,7 @@ impl Machine {
     }
 
     fn program(&self, name: &str, script: &str) {
+        let _held = PROGRAMS.lock().unwrap_or_else(PoisonError::into_inner);
         let path = self.write(&format!("bin/docker-credential-{name}"), script);
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     }
@@ -62,6 +68,7 @@ impl Machine {
     }
 
     fn find(&self, registry: &str, repository: &str) -> Result<Option<Login>, CredentialError> {
+        let _held = PROGRAMS.lock().unwrap_or_else(PoisonError::into_inner);
         self.finder(self.places().files()).find(registry, Some(repository))
     }
 

@@ -172,6 +172,7 @@ impl Fault {
     ) -> Result<Response, ConnectionDropped> {
         match self.action {
             Action::Answer { status, headers, body } => {
+                take_in(request).await;
                 let mut response = Response::new(Body::from(body));
                 *response.status_mut() = StatusCode::from_u16(status).unwrap();
                 for (name, value) in headers {
@@ -204,6 +205,7 @@ impl Fault {
                 if length.is_none_or(|length| length <= most) {
                     return inner(request).await;
                 }
+                take_in(request).await;
                 let mut response = Response::new(Body::empty());
                 *response.status_mut() = StatusCode::from_u16(status).unwrap();
                 Ok(response)
@@ -291,6 +293,13 @@ fn cut(request: Request, after: usize) -> Request {
         Ok(part)
     });
     Request::from_parts(parts, Body::from_stream(first))
+}
+
+/// Reads what is refused. A client that is still sending when the connection closes may never see
+/// the answer.
+async fn take_in(request: Request) {
+    let mut content = request.into_body().into_data_stream();
+    while let Some(Ok(_)) = content.next().await {}
 }
 
 fn announced_length(request: &Request) -> Option<u64> {
