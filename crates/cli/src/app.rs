@@ -66,6 +66,7 @@ fn carry_out(cli: Cli) -> Result<(), Failure> {
         Verb::Release(args) => verb::release::run(&args, &global),
         Verb::Check(args) => verb::check::run(&args, &global),
         Verb::Plan(args) => verb::plan::run(&args, &global),
+        Verb::Why(args) => verb::why::run(&args, &global),
         Verb::Lock(args) => verb::lock::run(&args, &global),
         Verb::Export(args) => verb::export::run(&args, &global),
         Verb::Images(args) => verb::images::run(&args, &global),

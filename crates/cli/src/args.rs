@@ -166,6 +166,7 @@ pub(crate) enum Verb {
     Release(verb::release::Args),
     Check(verb::check::Args),
     Plan(verb::plan::Args),
+    Why(verb::why::Args),
     Lock(verb::lock::Args),
     Export(verb::export::Args),
     Images(verb::images::Args),

@@ -40,6 +40,11 @@ impl Workshop {
         Ok(workshop)
     }
 
+    /// Opens it for looking things up as steps would run; none does.
+    pub(crate) fn open_to_look(global: &Global) -> Result<Workshop, Failure> {
+        Workshop::set_up(global, &Ca::Image, Twins::On, anyarch_sandbox::enter()?)
+    }
+
     /// Opens it for finding out only: nothing can be mounted or run.
     pub(crate) fn open_without_sandbox(global: &Global) -> Result<Workshop, Failure> {
         let entered = Entered { privilege: Privilege::UserSingle, warnings: Vec::new() };

@@ -63,6 +63,7 @@ pub(crate) fn build_in(
     synced?;
     let mut images = session.images(plan, &resolved, &graph, &tiers, &solved, selections)?;
     session.tag(plan, &mut images)?;
+    session.keep_traces(directory, &graph, &resolved, &solved)?;
     session.tell_tally();
     Ok((images, resolved))
 }
@@ -145,7 +146,7 @@ pub fn lock(
 }
 
 /// The steps of all tiers, and where each tier ends.
-fn graph(
+pub(crate) fn graph(
     resolved: &Resolved,
     build_platform: &Platform,
 ) -> Result<(BuildGraph, Vec<Lowered>), BuildError> {

@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::chain::Chain;
+use crate::context::Files;
 use crate::error::{BuildError, Context};
 use crate::op::Op;
 
@@ -109,6 +110,29 @@ pub(crate) fn keep(store: &Store, key: &Digest, record: &Record) -> Result<(), B
     store
         .write_json(&path(store, key), record)
         .context(|| "failed to write the build cache".to_owned())
+}
+
+/// What was kept under a key, whether or not its layers are still there.
+pub(crate) fn record(store: &Store, key: &Digest) -> Result<Option<Record>, BuildError> {
+    read(store, &path(store, key))
+}
+
+fn files_path(store: &Store, input: &str) -> PathBuf {
+    store.root().join("cache/inputs").join(Digest::sha256(input.as_bytes()).hex())
+}
+
+/// Keeps the list of files behind the `input` of a step, so that a later miss can be explained.
+pub(crate) fn keep_files(store: &Store, input: &str, files: &Files) -> Result<(), BuildError> {
+    let path = files_path(store, input);
+    if files.is_empty() || path.exists() {
+        return Ok(());
+    }
+    store.write_json(&path, files).context(|| "failed to write the build cache".to_owned())
+}
+
+/// The list behind an `input`, if it was kept.
+pub(crate) fn files(store: &Store, input: &str) -> Result<Option<Files>, BuildError> {
+    read(store, &files_path(store, input))
 }
 
 #[cfg(test)]

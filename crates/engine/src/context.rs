@@ -224,18 +224,25 @@ impl BuildContext {
     }
 
     /// Digest of everything that the given paths hold without what is excluded, and of the names that
-    /// the copies get.
+    /// the copies get; each file is listed with its own digest.
     pub(crate) fn digest(
         &self,
         found: &[Found],
         exclude: &IgnoreFile,
+        files: &mut Files,
     ) -> Result<Digest, BuildError> {
         let mut hasher = Hasher::new();
         let mut names = Names::new();
+        let mut take = |hasher: &mut Hasher, path: &str, metadata: &Metadata| {
+            let digest = self.entry_digest(path, metadata, &mut names)?;
+            hasher.update(format!("{path}\0{}\n", digest.hex()).as_bytes());
+            files.insert(path.to_owned(), digest.to_string());
+            Ok::<(), BuildError>(())
+        };
         for Found { named, path, .. } in found {
             hasher.update(format!("{named}\0").as_bytes());
             if let Some(metadata) = self.entries.get(path) {
-                self.hash_entry(&mut hasher, path, metadata, &mut names)?;
+                take(&mut hasher, path, metadata)?;
             }
             if self.entries.get(path).is_none_or(Metadata::is_dir) {
                 for (below, metadata) in self.below(path) {
@@ -243,23 +250,22 @@ impl BuildContext {
                     if exclude.excludes(shown.trim_start_matches('/'), metadata.is_dir()) {
                         continue;
                     }
-                    self.hash_entry(&mut hasher, below, metadata, &mut names)?;
+                    take(&mut hasher, below, metadata)?;
                 }
             }
         }
         Ok(hasher.finish())
     }
 
-    fn hash_entry(
+    fn entry_digest(
         &self,
-        hasher: &mut Hasher,
         path: &str,
         metadata: &Metadata,
         names: &mut Names,
-    ) -> Result<(), BuildError> {
+    ) -> Result<Digest, BuildError> {
         let what = || format!("failed to read {path} of the build context");
-        hasher
-            .update(format!("{path}\0{}\0{:o}\0", metadata.kind.name(), metadata.mode).as_bytes());
+        let mut hasher = Hasher::new();
+        hasher.update(format!("{}\0{:o}\0", metadata.kind.name(), metadata.mode).as_bytes());
         match metadata.kind {
             Kind::File => hasher
                 .update(digest_file(&self.root, Path::new(path)).context(what)?.hex().as_bytes()),
@@ -280,10 +286,12 @@ impl BuildContext {
             let first = names.entry(metadata.identity).or_insert_with(|| path.to_owned());
             hasher.update(format!("\0link\0{first}").as_bytes());
         }
-        hasher.update(b"\n");
-        Ok(())
+        Ok(hasher.finish())
     }
 }
+
+/// What a step takes in, file by file: path or URL → digest of everything that counts of it.
+pub(crate) type Files = BTreeMap<String, String>;
 
 /// The first name met of each file that has several.
 type Names = HashMap<(u32, u32, u64), String>;
@@ -351,7 +359,9 @@ mod tests {
     /// Digest of what a source word means in a folder as it is now.
     fn digest(folder: &tempfile::TempDir, source: &str) -> Digest {
         let context = BuildContext::open(folder.path(), None).unwrap();
-        context.digest(&context.find(source).unwrap(), &IgnoreFile::default()).unwrap()
+        context
+            .digest(&context.find(source).unwrap(), &IgnoreFile::default(), &mut Files::new())
+            .unwrap()
     }
 
     #[test]

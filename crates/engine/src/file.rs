@@ -10,7 +10,7 @@ use anyarch_layer::{ExtractOptions, Extractor, Metadata, Root, Time, decode};
 use anyarch_oci::{Algorithm, Digest};
 
 use crate::chain::Chain;
-use crate::context::{BuildContext, Found, split_pivot};
+use crate::context::{BuildContext, Files, Found, split_pivot};
 use crate::engine::Session;
 use crate::error::{BuildError, Context};
 use crate::event::Event;
@@ -27,11 +27,13 @@ pub(crate) enum Origin<'a> {
 }
 
 impl Origin<'_> {
-    /// Digest of what these source words take in without what is excluded, for the cache key.
+    /// Digest of what these source words take in without what is excluded, for the cache key; the files
+    /// of a context are listed.
     pub(crate) fn digest(
         &self,
         sources: &[String],
         exclude: &IgnoreFile,
+        files: &mut Files,
     ) -> Result<String, BuildError> {
         match self {
             Origin::Tree(chain) => {
@@ -41,7 +43,10 @@ impl Origin<'_> {
                 let mut all = String::new();
                 for source in sources {
                     let found = context.find(source)?;
-                    all.push_str(&format!("{source}\0{}\n", context.digest(&found, exclude)?));
+                    all.push_str(&format!(
+                        "{source}\0{}\n",
+                        context.digest(&found, exclude, files)?
+                    ));
                 }
                 Ok(Digest::sha256(all.as_bytes()).to_string())
             }

@@ -10,10 +10,12 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use anyarch_dockerfile::IgnoreFile;
+use anyarch_oci::Digest;
 
 use crate::base::ResolvedBase;
 use crate::cache::{self, KeyParts, Record};
 use crate::chain::Chain;
+use crate::context::Files;
 use crate::engine::Session;
 use crate::error::{BuildError, Context, ErrorKind, io_hint};
 use crate::event::{Event, Outcome, StepId, Stream, Unit};
@@ -26,9 +28,10 @@ use crate::resolve::Resolved;
 use crate::tally::Tally;
 use crate::verify::Allowed;
 
-/// What the steps left, by number, and how many of them ran.
+/// What the steps left, by number.
 pub(crate) struct Solved {
     chains: Vec<Option<Chain>>,
+    keys: Vec<Option<Digest>>,
 }
 
 impl Solved {
@@ -36,15 +39,80 @@ impl Solved {
     pub(crate) fn chain(&self, step: Option<StepId>) -> Chain {
         step.and_then(|step| self.chains[step.0].clone()).unwrap_or_default()
     }
+
+    /// The key under which the result of a step is kept; none for a pull.
+    pub(crate) fn key(&self, step: StepId) -> Option<&Digest> {
+        self.keys[step.0].as_ref()
+    }
+}
+
+/// How one step went.
+struct Done {
+    chain: Chain,
+    cached: bool,
+    key: Option<Digest>,
 }
 
 /// What a step works on.
-struct Inputs {
-    parent: Chain,
+#[derive(Default)]
+pub(crate) struct Inputs {
+    pub(crate) parent: Chain,
     /// The trees that it copies or mounts from, by step.
-    trees: BTreeMap<StepId, Chain>,
+    pub(crate) trees: BTreeMap<StepId, Chain>,
     /// Where twins of its programs may be taken from.
-    sibling: Option<Chain>,
+    pub(crate) sibling: Option<Chain>,
+    /// What it works on where that is the empty tree.
+    nothing: Chain,
+}
+
+impl Inputs {
+    /// The trees that a step needs, once all of them are there.
+    pub(crate) fn of(step: &Step, chain: &dyn Fn(StepId) -> Chain) -> Inputs {
+        let trees = step.op.takes_from().into_iter().filter_map(|from| match from {
+            CopyFrom::Step(from) => from.map(|from| (from, chain(from))),
+            CopyFrom::Context(_) => None,
+        });
+        Inputs {
+            parent: step.parent.map(chain).unwrap_or_default(),
+            trees: trees.collect(),
+            ..Inputs::default()
+        }
+    }
+
+    fn origin<'a>(&'a self, resolved: &'a Resolved, from: CopyFrom) -> Origin<'a> {
+        match from {
+            CopyFrom::Context(number) => Origin::Context(&resolved.contexts[number]),
+            CopyFrom::Step(step) => {
+                let tree = step.and_then(|step| self.trees.get(&step));
+                Origin::Tree(tree.unwrap_or(&self.nothing))
+            }
+        }
+    }
+
+    /// What the step is done to: a linked copy is made on nothing, and its layer laid on whatever is
+    /// below.
+    fn below(&self, op: &Op) -> &Chain {
+        if is_linked(op) { &self.nothing } else { &self.parent }
+    }
+
+    /// The tree that a step leaves, from the result that is kept of it.
+    pub(crate) fn place(&self, op: &Op, result: Chain) -> Chain {
+        if is_linked(op) { self.parent.on_top(&result) } else { result }
+    }
+}
+
+fn is_linked(op: &Op) -> bool {
+    matches!(op, Op::Copy(copy) if copy.link)
+}
+
+/// What decides the result of a step.
+pub(crate) struct Keyed {
+    pub(crate) parts: KeyParts,
+    pub(crate) key: Digest,
+    /// The files that it takes in.
+    pub(crate) files: Files,
+    /// Those of the network.
+    remote: Vec<Remote>,
 }
 
 /// How the programs of a step are run.
@@ -60,6 +128,7 @@ struct How<'a> {
 /// What the workers share.
 struct Progress {
     chains: Vec<Option<Chain>>,
+    keys: Vec<Option<Digest>>,
     begun: Vec<bool>,
     failure: Option<BuildError>,
 }
@@ -77,6 +146,7 @@ impl Session<'_> {
         let count = graph.steps().len();
         let state = Mutex::new(Progress {
             chains: vec![None; count],
+            keys: vec![None; count],
             begun: vec![false; count],
             failure: None,
         });
@@ -93,7 +163,7 @@ impl Session<'_> {
         }
         match state.failure {
             Some(failure) => Err(failure),
-            None => Ok(Solved { chains: state.chains }),
+            None => Ok(Solved { chains: state.chains, keys: state.keys }),
         }
     }
 
@@ -107,7 +177,7 @@ impl Session<'_> {
     ) {
         loop {
             let mut now = lock(state);
-            let (step, parent, trees, sibling) = loop {
+            let (step, inputs) = loop {
                 if now.failure.is_none() && self.cancel.is_cancelled() {
                     now.failure = Some(BuildError::cancelled());
                 }
@@ -116,21 +186,23 @@ impl Session<'_> {
                     return;
                 }
                 match next(graph, &now) {
-                    Some((step, parent, trees)) => {
+                    Some((step, inputs)) => {
                         let sibling = graph.step(step).sibling;
                         let sibling = sibling.and_then(|native| now.chains[native.0].clone());
-                        break (step, parent, trees, sibling);
+                        break (step, Inputs { sibling, ..inputs });
                     }
                     None => now = changed.wait(now).unwrap_or_else(PoisonError::into_inner),
                 }
             };
             now.begun[step.0] = true;
             drop(now);
-            let inputs = Inputs { parent, trees, sibling };
             let result = self.attempt(graph, resolved, step, &inputs);
             let mut now = lock(state);
             match result {
-                Ok(chain) => now.chains[step.0] = Some(chain),
+                Ok(done) => {
+                    now.chains[step.0] = Some(done.chain);
+                    now.keys[step.0] = done.key;
+                }
                 Err(error) => {
                     // A stopped neighbour must not hide what stopped it.
                     let first =
@@ -155,7 +227,7 @@ impl Session<'_> {
         resolved: &Resolved,
         id: StepId,
         inputs: &Inputs,
-    ) -> Result<Chain, BuildError> {
+    ) -> Result<Done, BuildError> {
         let begun = Instant::now();
         let step = graph.step(id);
         // A panic in one step must not leave the others waiting for it for ever.
@@ -165,16 +237,17 @@ impl Session<'_> {
         let result =
             outcome.unwrap_or_else(|_| Err(BuildError::failed("the step hit a bug in the engine")));
         match result {
-            Ok((chain, cached)) => {
+            Ok(done) => {
+                let Done { chain, cached, .. } = &done;
                 let added = chain.layers.len() > inputs.parent.layers.len();
                 let bytes =
                     chain.layers.last().filter(|_| added).map(|layer| layer.descriptor.size);
                 self.finished(
                     id,
-                    if cached { Outcome::Cached } else { Outcome::Ran { bytes } },
+                    if *cached { Outcome::Cached } else { Outcome::Ran { bytes } },
                     begun,
                 );
-                Ok(chain)
+                Ok(done)
             }
             Err(mut error) => {
                 error.step = Some(id);
@@ -194,43 +267,31 @@ impl Session<'_> {
         (self.on)(Event::Finished { step, outcome, elapsed: begun.elapsed() });
     }
 
-    /// The result of a step, and whether it was known.
+    /// The result of a step, known or new.
     fn find_or_run(
         &self,
         graph: &BuildGraph,
         resolved: &Resolved,
         step: &Step,
         inputs: &Inputs,
-    ) -> Result<(Chain, bool), BuildError> {
-        let (store, parent) = (self.store(), &inputs.parent);
+    ) -> Result<Done, BuildError> {
         if let Op::Image(image) = &step.op {
-            return self.pull(step.info.id, image);
+            let (chain, cached) = self.pull(step.info.id, image)?;
+            return Ok(Done { chain, cached, key: None });
         }
-        let empty = Chain::default();
-        let origins = |from: CopyFrom| match from {
-            CopyFrom::Context(number) => Origin::Context(&resolved.contexts[number]),
-            CopyFrom::Step(step) => {
-                Origin::Tree(step.and_then(|step| inputs.trees.get(&step)).unwrap_or(&empty))
-            }
+        let below = inputs.below(&step.op);
+        let Keyed { parts, key, files, remote } = self.key_of(resolved, step, inputs)?;
+        let done = |chain: Chain, cached| {
+            Ok(Done { chain: inputs.place(&step.op, chain), cached, key: Some(key.clone()) })
         };
-        let remote = match &step.op {
-            Op::Copy(copy) => self.fetch_remote(copy)?,
-            _ => Vec::new(),
-        };
-        let input = input_digest(&step.op, &origins, &remote)?;
-        // A linked copy is made on nothing, and its layer laid on whatever is below.
-        let linked = matches!(&step.op, Op::Copy(copy) if copy.link);
-        let below = if linked { &empty } else { parent };
-        let placed = |chain: Chain| if linked { parent.on_top(&chain) } else { chain };
-        let parts = KeyParts::new(&step.op, input, &step.platform, below, self.layout())?;
-        let key = parts.key()?;
+        let origins = |from| inputs.origin(resolved, from);
         // What is to be verified runs, whatever is known.
         let runs = matches!(step.op, Op::Exec(_) | Op::Debian(_));
         let verify = runs && self.engine.twins == Twins::Verify && self.is_foreign(&step.platform);
         let runs_anyway = verify || (self.engine.no_cache && !self.look_up);
-        let find = || if runs_anyway { Ok(None) } else { cache::find(store, &key) };
+        let find = || if runs_anyway { Ok(None) } else { cache::find(self.store(), &key) };
         if let Some(known) = find()? {
-            return Ok((placed(known), true));
+            return done(known, true);
         }
         if self.look_up {
             return Err(BuildError::new(ErrorKind::NotBuilt, "the step has not run yet"));
@@ -238,7 +299,7 @@ impl Session<'_> {
         // Another process may be at the same step: wait for it, then look again.
         let _lock = self.lock(&format!("step-{}", key.hex()))?;
         if let Some(known) = find()? {
-            return Ok((placed(known), true));
+            return done(known, true);
         }
         self.check_cancelled()?;
         (self.on)(Event::Started { step: step.info.id });
@@ -252,15 +313,37 @@ impl Session<'_> {
         if verify {
             self.verify(below, (&chain, &tally), &|allowed| run(allowed, true))?;
         }
-        if parts.input != input_digest(&step.op, &origins, &remote)? {
+        if parts.input != input_digest(&step.op, &origins, &remote, &mut Files::new())? {
             // Its result would be kept under the key of other content.
             return Err(BuildError::failed(
                 "files of the build context changed while they were copied",
             )
             .hint("run again".to_owned()));
         }
-        cache::keep(store, &key, &Record { parts, result: chain.clone() })?;
-        Ok((placed(chain), false))
+        if let Some(input) = &parts.input {
+            cache::keep_files(self.store(), input, &files)?;
+        }
+        cache::keep(self.store(), &key, &Record { parts, result: chain.clone() })?;
+        done(chain, false)
+    }
+
+    /// What decides the result of a step that is no pull. Files of the network are fetched for it.
+    pub(crate) fn key_of(
+        &self,
+        resolved: &Resolved,
+        step: &Step,
+        inputs: &Inputs,
+    ) -> Result<Keyed, BuildError> {
+        let remote = match &step.op {
+            Op::Copy(copy) => self.fetch_remote(copy)?,
+            _ => Vec::new(),
+        };
+        let mut files = Files::new();
+        let origins = |from| inputs.origin(resolved, from);
+        let input = input_digest(&step.op, &origins, &remote, &mut files)?;
+        let below = inputs.below(&step.op);
+        let parts = KeyParts::new(&step.op, input, &step.platform, below, self.layout())?;
+        Ok(Keyed { key: parts.key()?, parts, files, remote })
     }
 
     fn run_op(
@@ -399,10 +482,14 @@ fn input_digest(
     op: &Op,
     origins: Origins<'_>,
     remote: &[Remote],
+    files: &mut Files,
 ) -> Result<Option<String>, BuildError> {
     match op {
         Op::Copy(copy) => {
-            let local = origins(copy.from).digest(&copy.sources, &exclude_of(copy)?)?;
+            let local = origins(copy.from).digest(&copy.sources, &exclude_of(copy)?, files)?;
+            for (url, file) in copy.remote.iter().zip(remote) {
+                files.insert(url.clone(), file.digest.to_string());
+            }
             let remote: String = remote.iter().map(|file| format!("\n{}", file.digest)).collect();
             Ok(Some(local + &remote))
         }
@@ -410,13 +497,12 @@ fn input_digest(
             let mut all = String::new();
             for mount in &exec.mounts {
                 if let Some((from, source)) = mount.source() {
-                    all.push_str(&format!(
-                        "{}\n",
-                        origins(from).digest(&[source], &IgnoreFile::default())?
-                    ));
+                    let none = IgnoreFile::default();
+                    let digest = origins(from).digest(&[source], &none, files)?;
+                    all.push_str(&format!("{digest}\n"));
                 }
             }
-            Ok(Some(anyarch_oci::Digest::sha256(all.as_bytes()).to_string()))
+            Ok(Some(Digest::sha256(all.as_bytes()).to_string()))
         }
         _ => Ok(None),
     }
@@ -431,18 +517,14 @@ fn find_base<'a>(
 }
 
 /// The first step that has not begun and whose needs are all there.
-fn next(graph: &BuildGraph, now: &Progress) -> Option<(StepId, Chain, BTreeMap<StepId, Chain>)> {
+fn next(graph: &BuildGraph, now: &Progress) -> Option<(StepId, Inputs)> {
     let ready = |step: &&Step| {
         !now.begun[step.info.id.0]
             && graph.needs(step.info.id).all(|need| now.chains[need.0].is_some())
     };
     let step = graph.steps().iter().find(ready)?;
     let chain = |id: StepId| now.chains[id.0].clone().unwrap_or_default();
-    let trees = step.op.takes_from().into_iter().filter_map(|from| match from {
-        CopyFrom::Step(from) => from.map(|from| (from, chain(from))),
-        CopyFrom::Context(_) => None,
-    });
-    Some((step.info.id, step.parent.map(chain).unwrap_or_default(), trees.collect()))
+    Some((step.info.id, Inputs::of(step, &chain)))
 }
 
 fn lock(state: &Mutex<Progress>) -> MutexGuard<'_, Progress> {

@@ -83,7 +83,16 @@ pub(crate) fn register(platform: &ForeignPlatform, emulator: &File) -> io::Resul
     let mount = handlers()?;
     let name = name(platform);
     let line = line(platform, &name, &format!("/proc/self/fd/{}", emulator.as_raw_fd()));
-    write(&mount, "register", line.as_bytes())?;
+    // A process that another thread starts right now holds every open file until it is another
+    // program, that of the emulator's writer too; the kernel takes no file that can be written.
+    let mut left = 200;
+    while let Err(error) = write(&mount, "register", line.as_bytes()) {
+        if error.kind() != io::ErrorKind::ExecutableFileBusy || left == 0 {
+            return Err(error);
+        }
+        left -= 1;
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
     Ok(Emulation { mount, name })
 }
 

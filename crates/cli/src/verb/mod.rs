@@ -14,3 +14,4 @@ pub(crate) mod release;
 pub(crate) mod schema;
 pub(crate) mod serve;
 pub(crate) mod tags;
+pub(crate) mod why;

@@ -39,3 +39,4 @@ mod taken;
 mod targets;
 mod twins;
 mod versions;
+mod why;

@@ -133,8 +133,8 @@ fn files_that_change_while_they_are_copied_show_in_the_digest() {
     let context = BuildContext::open(&bench.path("context"), None).unwrap();
     let origin = Origin::Context(&context);
     let sources = ["a".to_owned()];
-    let taken = origin.digest(&sources, &IgnoreFile::default()).unwrap();
-    assert_eq!(origin.digest(&sources, &IgnoreFile::default()).unwrap(), taken);
+    let taken = origin.digest(&sources, &IgnoreFile::default(), &mut Files::new()).unwrap();
+    assert_eq!(origin.digest(&sources, &IgnoreFile::default(), &mut Files::new()).unwrap(), taken);
     bench.write("context/a", "2");
-    assert_ne!(origin.digest(&sources, &IgnoreFile::default()).unwrap(), taken);
+    assert_ne!(origin.digest(&sources, &IgnoreFile::default(), &mut Files::new()).unwrap(), taken);
 }
