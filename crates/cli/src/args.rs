@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyarch_engine::Twins;
+use anyarch_engine::{NoCache, Twins};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::exit;
@@ -96,6 +96,9 @@ pub(crate) struct StepArgs {
     /// Run every step, whatever the cache knows
     #[arg(long)]
     pub(crate) no_cache: bool,
+    /// Run every step of these stages or tiers, whatever the cache knows
+    #[arg(long, value_name = "NAME", value_delimiter = ',', conflicts_with = "no_cache")]
+    pub(crate) no_cache_filter: Vec<String>,
     /// A secret for steps that mount it: id=NAME,src=FILE or id=NAME,env=VARIABLE
     #[arg(long, value_name = "SECRET")]
     pub(crate) secret: Vec<SecretArg>,
@@ -122,6 +125,15 @@ pub(crate) enum TwinsArg {
 }
 
 impl StepArgs {
+    /// Which steps run whatever the cache knows.
+    pub(crate) fn no_cache(&self) -> NoCache {
+        match (self.no_cache, self.no_cache_filter.as_slice()) {
+            (true, _) => NoCache::Everything,
+            (false, []) => NoCache::Nothing,
+            (false, names) => NoCache::Named(names.to_vec()),
+        }
+    }
+
     /// How foreign programs are to be run.
     pub(crate) fn twins(&self) -> Twins {
         match (self.verify_twins, self.twins) {

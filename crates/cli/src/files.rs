@@ -27,6 +27,15 @@ pub(crate) fn read(path: &Path) -> Result<Source, Failure> {
     }
 }
 
+/// A path from the root on.
+pub(crate) fn absolute(path: &Path) -> Result<String, Failure> {
+    let absolute = std::path::absolute(path).map_err(|error| {
+        Failure::usage(format!("failed to find {}", path.display())).because(&error)
+    })?;
+    let absolute = absolute.into_os_string().into_string();
+    absolute.map_err(|_| Failure::usage(format!("the path {} is not UTF-8", path.display())))
+}
+
 /// Reads the plan that the flags name.
 pub(crate) fn read_plan(global: &Global) -> Result<Source, Failure> {
     match fs::metadata(&global.plan) {

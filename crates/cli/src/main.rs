@@ -14,6 +14,7 @@ mod failure;
 mod fetch;
 mod files;
 mod findings;
+mod git;
 mod global;
 mod host;
 mod interrupt;

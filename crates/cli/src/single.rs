@@ -5,12 +5,17 @@
 //! `[base]` tables of a plan file that is there are known to it.
 
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use anyarch_engine::{BuildRequest, BuiltImage, Output, build, export, tag_as};
+use anyarch_engine::{
+    BuildError, BuildRequest, BuiltImage, Engine, Output, build, export, export_files, export_tar,
+    fetch_context, is_remote_context, tag_as,
+};
 use anyarch_oci::{Platform, Reference};
-use anyarch_plan::{Plan, target};
+use anyarch_plan::{ContextSource, Plan, target};
+use anyarch_sandbox::Cancel;
 use toml::{Table, Value};
 
 use crate::args::StepArgs;
@@ -45,8 +50,13 @@ pub(crate) struct SingleArgs {
     /// Value for an ARG; without a value, that of the variable of that name
     #[arg(long, value_name = "NAME[=VALUE]")]
     build_arg: Vec<String>,
-    /// Write the image to files: type=oci|docker,dest=FILE, or a folder of an OCI layout
-    /// (type=oci-layout,dest=DIR)
+    /// What a name in the Dockerfile means: NAME=FOLDER, NAME=docker-image://REFERENCE,
+    /// NAME=oci-layout://FOLDER[:TAG], or the URL of a git repository or an archive
+    #[arg(long, value_name = "NAME=SOURCE")]
+    build_context: Vec<ContextArg>,
+    /// Write the image to a file (type=oci|docker,dest=FILE) or a folder of an OCI layout
+    /// (type=oci-layout,dest=DIR), or the files in it to a folder (type=local,dest=DIR, or only DIR) or
+    /// a tar archive (type=tar,dest=FILE, or `-`)
     #[arg(short, long, value_name = "OUTPUT")]
     output: Option<OutputArg>,
     /// Write the digest of the image's configuration to this file
@@ -54,14 +64,63 @@ pub(crate) struct SingleArgs {
     iidfile: Option<PathBuf>,
 }
 
-/// `type=oci,dest=FILE`, as buildx has it.
+/// `NAME=SOURCE`.
 #[derive(Clone, Debug)]
-struct OutputArg(Output);
+struct ContextArg {
+    name: String,
+    source: ContextSource,
+}
+
+impl FromStr for ContextArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<ContextArg, String> {
+        let (name, source) = text.split_once('=').ok_or("expected NAME=SOURCE")?;
+        match ContextSource::parse(source)? {
+            _ if name.is_empty() => Err("the name is missing; expected NAME=SOURCE".to_owned()),
+            ContextSource::Target(_) => {
+                Err("target: names a tier, so it is for plans only".to_owned())
+            }
+            source => Ok(ContextArg { name: name.to_owned(), source }),
+        }
+    }
+}
+
+impl ContextArg {
+    /// The source as a plan in any folder can have it.
+    fn absolute(&self) -> Result<ContextSource, Failure> {
+        let absolute = |folder: &str| files::absolute(Path::new(folder));
+        Ok(match self.source.clone() {
+            ContextSource::Folder(folder) => ContextSource::Folder(absolute(&folder)?),
+            ContextSource::OciLayout { folder, tag, digest } => {
+                ContextSource::OciLayout { folder: absolute(&folder)?, tag, digest }
+            }
+            other => other,
+        })
+    }
+}
+
+/// `type=oci,dest=FILE`, as buildx has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum OutputArg {
+    /// The image.
+    Image(Output),
+    /// The files in it, to a folder.
+    Files(PathBuf),
+    /// The same as an archive; `None` is standard output.
+    Tar(Option<PathBuf>),
+}
 
 impl FromStr for OutputArg {
     type Err = String;
 
     fn from_str(text: &str) -> Result<OutputArg, String> {
+        if !text.contains('=') {
+            return Ok(match text {
+                "-" => OutputArg::Tar(None),
+                folder => OutputArg::Files(PathBuf::from(folder)),
+            });
+        }
         let (mut kind, mut path) = (None, None);
         for field in text.split(',') {
             match field.split_once('=') {
@@ -77,11 +136,13 @@ impl FromStr for OutputArg {
         }
         let path = path.ok_or("dest is missing; expected type=oci,dest=FILE")?;
         match kind {
-            Some("oci") => Ok(OutputArg(Output::OciArchive(path))),
-            Some("oci-layout") => Ok(OutputArg(Output::OciLayout(path))),
-            Some("docker") => Ok(OutputArg(Output::DockerArchive(path))),
+            Some("oci") => Ok(OutputArg::Image(Output::OciArchive(path))),
+            Some("oci-layout") => Ok(OutputArg::Image(Output::OciLayout(path))),
+            Some("docker") => Ok(OutputArg::Image(Output::DockerArchive(path))),
+            Some("local") => Ok(OutputArg::Files(path)),
+            Some("tar") => Ok(OutputArg::Tar(Some(path).filter(|path| path != Path::new("-")))),
             Some(other) => Err(format!(
-                "type `{other}` is not supported; there are oci, oci-layout and docker"
+                "type `{other}` is not supported; there are local, tar, oci, oci-layout and docker"
             )),
             None => Err("type is missing; expected type=oci,dest=FILE".to_owned()),
         }
@@ -96,6 +157,7 @@ impl SingleArgs {
             || self.target.is_some()
             || !self.platform.is_empty()
             || !self.build_arg.is_empty()
+            || !self.build_context.is_empty()
             || self.output.is_some()
             || self.iidfile.is_some()
     }
@@ -124,9 +186,18 @@ pub(crate) fn run(
     let scratch = tempfile::tempdir()
         .map_err(|error| Failure::failed("failed to make a temporary folder").because(&error))?;
     let stdin_is_dockerfile = args.file.as_deref() == Some(Path::new("-"));
-    let context = find_context(context, scratch.path(), stdin_is_dockerfile)?;
+    let mut workshop = Workshop::open(global, steps)?;
+    let remote = is_remote_context(context);
+    let context = match remote {
+        true => {
+            workshop.find_out(|engine, _, on, cancel| fetch_context(engine, context, on, cancel))?
+        }
+        false => find_context(context, scratch.path(), stdin_is_dockerfile)?,
+    };
     let dockerfile = match &args.file {
         None => context.join("Dockerfile"),
+        // Of a context of the network it is a path there, of any other one here, as for docker.
+        Some(path) if remote && !stdin_is_dockerfile => context.join(path),
         Some(_) if stdin_is_dockerfile => {
             let path = scratch.path().join("Dockerfile");
             let text = read_stdin()?;
@@ -144,12 +215,19 @@ pub(crate) fn run(
     let plan = &plan(args, &context, &dockerfile, global)?;
     let selections = target::select(plan, &[], None)?;
     let directory = &global.plan_directory();
-    let mut workshop = Workshop::open(global, steps)?;
     let images = workshop.run(
         |engine, lock, on, cancel| {
             let request = BuildRequest { plan, directory, selections: &selections, lock };
             let mut images = build(engine, request, on, cancel)?;
             tag_as(engine, &mut images, &args.tag)?;
+            match &args.output {
+                Some(OutputArg::Image(to)) => export(&engine.store, &images, to)?,
+                Some(OutputArg::Files(to)) => export_files(engine, &images, to, cancel)?,
+                Some(OutputArg::Tar(to)) => {
+                    write_tar(engine, &images, to.as_deref(), cancel)?;
+                }
+                None => {}
+            }
             Ok(images)
         },
         |_| 0,
@@ -165,11 +243,12 @@ fn finish(args: &SingleArgs, workshop: &Workshop, images: &[BuiltImage]) -> Resu
             Failure::failed(format!("failed to write {}", path.display())).because(&error)
         })?;
     }
-    if let Some(OutputArg(to)) = &args.output {
-        export(&workshop.engine.store, images, to).map_err(|error| workshop.failure(error))?;
-    }
     let views: Vec<ImageView> = images.iter().map(ImageView::new).collect();
     if workshop.report.result(&views) {
+        return Ok(());
+    }
+    if args.output == Some(OutputArg::Tar(None)) {
+        // Standard output is the archive.
         return Ok(());
     }
     let rows: Vec<[String; 4]> = images
@@ -201,17 +280,37 @@ fn find_context(context: &str, scratch: &Path, stdin_is_taken: bool) -> Result<P
             .map_err(|error| Failure::usage(what()).because(&error))?;
         return Ok(folder);
     }
-    let remote = ["http://", "https://", "git@", "git://", "ssh://"];
-    if remote.iter().any(|prefix| context.starts_with(prefix)) {
-        return Err(Failure::usage(format!("the context `{context}` is not a folder"))
-            .hint("fetch it first: `git clone`, or pipe a tar archive and name `-`".to_owned()));
-    }
     let path = PathBuf::from(context);
     if !path.is_dir() {
         return Err(Failure::usage(format!("the context {context} is not a folder")));
     }
     std::path::absolute(&path)
         .map_err(|error| Failure::usage(format!("failed to find {context}")).because(&error))
+}
+
+/// Writes the files of the image to an archive, a whole one or none.
+fn write_tar(
+    engine: &Engine,
+    images: &[BuiltImage],
+    to: Option<&Path>,
+    cancel: &Cancel,
+) -> Result<(), BuildError> {
+    let [image] = images else {
+        return Err(BuildError::input("one archive holds the files of one platform")
+            .hint("choose one with --platform, or write a folder: type=local".to_owned()));
+    };
+    let Some(path) = to else {
+        return export_tar(engine, image, &mut std::io::stdout(), cancel);
+    };
+    let failed = |error: std::io::Error| {
+        BuildError::failed(format!("failed to write {}", path.display())).because(error)
+    };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+    export_tar(engine, image, file.as_file_mut(), cancel)?;
+    file.persist(path).map_err(|error| failed(error.error))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644)).map_err(failed)
 }
 
 fn read_stdin() -> Result<String, Failure> {
@@ -240,16 +339,7 @@ fn plan(
         false => Table::new(),
     };
     document.retain(|key, _| matches!(key, "base" | "sources"));
-    let path = |path: &Path| {
-        let absolute = std::path::absolute(path);
-        let absolute = absolute.map_err(|error| {
-            Failure::usage(format!("failed to find {}", path.display())).because(&error)
-        })?;
-        absolute
-            .to_str()
-            .map(|text| Value::from(text.to_owned()))
-            .ok_or_else(|| Failure::usage(format!("the path {} is not UTF-8", path.display())))
-    };
+    let path = |path: &Path| files::absolute(path).map(Value::from);
     let mut arguments = Table::new();
     for given in &args.build_arg {
         match given.split_once('=') {
@@ -273,6 +363,13 @@ fn plan(
         ("dockerfile".to_owned(), path(dockerfile)?),
         ("context".to_owned(), path(context)?),
     ]);
+    let mut contexts = Table::new();
+    for context in &args.build_context {
+        contexts.insert(context.name.clone(), context.absolute()?.to_string().into());
+    }
+    if !contexts.is_empty() {
+        tier.insert("contexts".to_owned(), contexts.into());
+    }
     if let Some(stage) = &args.target {
         tier.insert("target".to_owned(), stage.as_str().into());
     }
@@ -308,14 +405,22 @@ mod tests {
 
     #[test]
     fn outputs_are_those_of_buildx() {
-        let of = |text: &str| text.parse::<OutputArg>().map(|OutputArg(output)| output);
-        assert_eq!(of("type=oci,dest=a.tar"), Ok(Output::OciArchive("a.tar".into())));
-        assert_eq!(of("dest=a.tar,type=docker"), Ok(Output::DockerArchive("a.tar".into())));
+        let of = |text: &str| text.parse::<OutputArg>();
+        let image = |output| Ok(OutputArg::Image(output));
+        assert_eq!(of("type=oci,dest=a.tar"), image(Output::OciArchive("a.tar".into())));
+        assert_eq!(of("dest=a.tar,type=docker"), image(Output::DockerArchive("a.tar".into())));
+        for text in ["out", "type=local,dest=out"] {
+            assert_eq!(of(text), Ok(OutputArg::Files("out".into())));
+        }
+        assert_eq!(of("type=tar,dest=a.tar"), Ok(OutputArg::Tar(Some("a.tar".into()))));
+        for text in ["-", "type=tar,dest=-"] {
+            assert_eq!(of(text), Ok(OutputArg::Tar(None)));
+        }
         for (text, said) in [
-            ("out", "KEY=VALUE"),
+            ("type=local,out", "KEY=VALUE"),
             ("type=oci", "dest is missing"),
             ("dest=x", "type is missing"),
-            ("type=local,dest=x", "not supported"),
+            ("type=registry,dest=x", "not supported"),
             ("type=oci,name=x,dest=y", "unknown key `name`"),
         ] {
             let error = of(text).unwrap_err();

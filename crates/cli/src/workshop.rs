@@ -1,7 +1,7 @@
 //! Everything a verb needs that makes images: the sandbox entered, the store healed, the engine
 //! with its ways to the network, a reporter, a lock file, and an ear for Ctrl-C.
 
-use anyarch_engine::{BuildError, Engine, ErrorKind, Event, LockFile, OnEvent, Twins};
+use anyarch_engine::{BuildError, Engine, ErrorKind, Event, LockFile, NoCache, OnEvent, Twins};
 use anyarch_sandbox::{Cancel, Entered, Privilege};
 
 use crate::args::{Ca, StepArgs};
@@ -10,6 +10,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::fetch::HttpFetch;
 use crate::files;
+use crate::git::GitProgram;
 use crate::global::Global;
 use crate::host;
 use crate::interrupt::Interrupt;
@@ -36,7 +37,7 @@ impl Workshop {
         let entered = anyarch_sandbox::enter()?;
         let mut workshop = Workshop::set_up(global, &steps.ca, steps.twins(), entered)?;
         (workshop.engine.host.secrets, workshop.engine.host.ssh) = (secrets, ssh);
-        workshop.engine.no_cache = steps.no_cache;
+        workshop.engine.no_cache = steps.no_cache();
         Ok(workshop)
     }
 
@@ -84,7 +85,8 @@ impl Workshop {
             fetch: Box::new(HttpFetch(client)),
             images,
             twins,
-            no_cache: false,
+            git: Box::new(GitProgram),
+            no_cache: NoCache::Nothing,
         };
         Ok(Workshop { engine, report, global: global.clone(), interrupt })
     }

@@ -15,6 +15,7 @@ use crate::event::{Event, OnEvent, StepId};
 use crate::graph::BuildGraph;
 use crate::image::{BuiltImage, assemble};
 use crate::lock::LockFile;
+use crate::named::TreeSource;
 use crate::op::Op;
 use crate::resolve::{Resolved, ResolvedTier};
 use crate::solve::Solved;
@@ -154,15 +155,21 @@ pub(crate) fn graph(
     let mut tiers: Vec<Lowered> = Vec::new();
     for tier in &resolved.tiers {
         let input = tier.input(build_platform);
-        let outside = outside(&mut graph, resolved, &outside_names(&input)?, &tier.part);
+        let first = graph.steps().len();
+        let names = outside_names(&input)?
+            .into_iter()
+            .filter_map(|name| Some(OutsideName { name: tier.outside(name.name)?, ..name }));
+        let outside = outside(&mut graph, resolved, &names.collect::<Vec<_>>(), &tier.part);
         let bases = |name: &str, platform: &Platform| {
-            let below = tier
-                .below
-                .as_ref()
-                .filter(|(below, _)| below == name && *platform == tier.platform);
-            match below {
-                Some((_, at)) => tiers.get(*at).cloned(),
-                None => outside
+            let below = tier.below.as_ref().filter(|(below, _)| below == name).map(|(_, at)| *at);
+            let (name, other) = match tier.named.tree(name) {
+                Some(TreeSource::Outside(outside)) => (outside.as_str(), None),
+                Some(TreeSource::Tier(at)) => (name, Some(*at)),
+                None => (name, below),
+            };
+            match other {
+                Some(at) if *platform == tier.platform => tiers.get(at).cloned(),
+                _ => outside
                     .iter()
                     .find(|(known, of, _)| known == name && of == platform)
                     .map(|(_, _, tree)| tree.clone()),
@@ -170,6 +177,9 @@ pub(crate) fn graph(
         };
         let begin = graph.steps().len();
         let lowered = lower(&mut graph, &input, &bases)?;
+        if tier.fresh.all() {
+            graph.set_fresh(first);
+        }
         if let Some(sibling) = sibling(resolved, &tiers, tier, build_platform) {
             graph.set_sibling(begin..graph.steps().len(), sibling);
         }
@@ -242,7 +252,10 @@ impl Session<'_> {
         selections: &[Selection],
     ) -> Result<Vec<BuiltImage>, BuildError> {
         let mut images = Vec::new();
-        for (tier, lowered) in resolved.tiers.iter().zip(tiers) {
+        let mut all: Vec<_> = resolved.tiers.iter().zip(tiers).collect();
+        // One tier may have waited for another; people see them as the plan has them.
+        all.sort_by_key(|(tier, _)| tier.selection);
+        for (tier, lowered) in all {
             if !selections.contains(&tier.selection) {
                 continue;
             }

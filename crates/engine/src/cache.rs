@@ -154,8 +154,8 @@ mod tests {
             link: false,
             parents: false,
             exclude: vec![],
-            remote: vec![],
             checksum: None,
+            keep_git_dir: false,
             unpack: None,
         })
     }

@@ -14,6 +14,7 @@ use crate::cache::Layout;
 use crate::error::{BuildError, Context};
 use crate::event::OnEvent;
 use crate::foreign::{ForeignState, Twins};
+use crate::git::Git;
 use crate::host::Host;
 
 /// How long to wait for another process before asking again.
@@ -27,12 +28,58 @@ pub struct Engine {
     pub host: Host,
     /// Gets URLs.
     pub fetch: Box<dyn Fetch + Send + Sync>,
+    /// Gets git repositories.
+    pub git: Box<dyn Git>,
     /// Where images named in FROM come from when the host store has none of that name.
     pub images: Box<dyn ImageSource>,
     /// Whether native programs stand in for those of foreign platforms.
     pub twins: Twins,
-    /// Whether every step runs, whatever the cache knows.
-    pub no_cache: bool,
+    /// Which steps run whatever the cache knows.
+    pub no_cache: NoCache,
+}
+
+/// Which steps run whatever the cache knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum NoCache {
+    /// None.
+    #[default]
+    Nothing,
+    /// Those of the stages, and of the tiers, with these names.
+    Named(Vec<String>),
+    /// All.
+    Everything,
+}
+
+/// The stages of one tier whose steps run whatever the cache knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Fresh {
+    all: bool,
+    stages: Vec<String>,
+}
+
+impl Fresh {
+    /// Those of a tier.
+    pub(crate) fn of(no_cache: &NoCache, tier: &str) -> Fresh {
+        match no_cache {
+            NoCache::Nothing => Fresh::default(),
+            NoCache::Everything => Fresh { all: true, stages: Vec::new() },
+            NoCache::Named(names) => {
+                let all = names.iter().any(|name| name == tier);
+                Fresh { all, stages: names.clone() }
+            }
+        }
+    }
+
+    /// Whether all steps are, those of the base too.
+    pub(crate) fn all(&self) -> bool {
+        self.all
+    }
+
+    /// Whether the steps of a stage are among them.
+    pub(crate) fn has(&self, stage: Option<&str>) -> bool {
+        let named = |stage: &str| self.stages.iter().any(|name| name.eq_ignore_ascii_case(stage));
+        self.all || stage.is_some_and(named)
+    }
 }
 
 /// One build while it runs.

@@ -5,10 +5,14 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyarch_layer::archive::{Entry, EntryKind, Writer};
+use anyarch_layer::copy::{self, CopyOptions};
+use anyarch_layer::{Compression, LayerOptions, Root, write_layer};
 use anyarch_oci::{Descriptor, ImageIndex, ImageManifest, Raw, media_type};
+use anyarch_sandbox::Cancel;
 use anyarch_store::Store;
 use serde::Serialize;
 
+use crate::engine::{Engine, Session};
 use crate::error::{BuildError, Context};
 use crate::image::BuiltImage;
 
@@ -36,6 +40,59 @@ pub fn export(store: &Store, images: &[BuiltImage], output: &Output) -> Result<(
         Output::OciArchive(path) => archive_file(path, |tar| oci_archive(store, images, tar)),
         Output::DockerArchive(path) => archive_file(path, |tar| docker_archive(store, images, tar)),
     }
+}
+
+/// Writes the files of images to a folder, those of several platforms to one each (`linux_amd64`).
+/// They belong to whoever builds; what is in the folder already stays.
+///
+/// # Errors
+/// On I/O failure, and where a file is in the way of a folder.
+pub fn export_files(
+    engine: &Engine,
+    images: &[BuiltImage],
+    to: &Path,
+    cancel: &Cancel,
+) -> Result<(), BuildError> {
+    let session = Session::new(engine, 0, &|_| {}, cancel);
+    for image in images {
+        let folder = match images {
+            [_] => to.to_owned(),
+            _ => to.join(image.platform.to_string().replace('/', "_")),
+        };
+        let what = || format!("failed to write the files of the image to {}", folder.display());
+        fs::create_dir_all(&folder).context(what)?;
+        let view = session.view(&image.chain)?;
+        let from = Root::open(view.target()).context(what)?;
+        let to = Root::open(&folder).context(what)?.leaving_owners(true);
+        let options = CopyOptions { ignore_owner: true, ..CopyOptions::default() };
+        copy::copy(&from, Path::new(""), &to, Path::new(""), &options, &mut copy::everything)
+            .context(what)?;
+    }
+    Ok(())
+}
+
+/// Writes the files of an image as a tar archive, sorted, with times as in its layers.
+///
+/// # Errors
+/// On I/O failure.
+pub fn export_tar(
+    engine: &Engine,
+    image: &BuiltImage,
+    out: &mut (dyn Write + Send),
+    cancel: &Cancel,
+) -> Result<(), BuildError> {
+    let what = || "failed to write the files of the image".to_owned();
+    let session = Session::new(engine, 0, &|_| {}, cancel);
+    let tree = session.mount(&image.chain)?;
+    let options = LayerOptions {
+        // The layers have been clamped already.
+        epoch: i64::from(u32::MAX),
+        compression: Compression::None,
+        threads: 1,
+        progress: None,
+    };
+    write_layer(None, tree.root(), &options, out).context(what)?;
+    out.flush().context(what)
 }
 
 /// Name and content of the files of a layout that are not blobs.

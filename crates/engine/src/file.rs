@@ -1,20 +1,20 @@
 //! Puts files into a tree: COPY, ADD, WORKDIR.
 
-use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyarch_dockerfile::IgnoreFile;
 use anyarch_layer::archive::Reader;
 use anyarch_layer::copy::{self, Choice, CopyOptions};
 use anyarch_layer::{ExtractOptions, Extractor, Metadata, Root, Time, decode};
-use anyarch_oci::{Algorithm, Digest};
+use anyarch_oci::Digest;
 
 use crate::chain::Chain;
 use crate::context::{BuildContext, Files, Found, split_pivot};
 use crate::engine::Session;
 use crate::error::{BuildError, Context};
-use crate::event::Event;
+use crate::git::is_remote;
 use crate::op::CopyOp;
+use crate::remote::Remote;
 use crate::stage::absolute;
 use crate::users::file_owner;
 
@@ -31,7 +31,7 @@ impl Origin<'_> {
     /// of a context are listed.
     pub(crate) fn digest(
         &self,
-        sources: &[String],
+        sources: &[&str],
         exclude: &IgnoreFile,
         files: &mut Files,
     ) -> Result<String, BuildError> {
@@ -41,7 +41,7 @@ impl Origin<'_> {
             }
             Origin::Context(context) => {
                 let mut all = String::new();
-                for source in sources {
+                for source in sources.iter().copied() {
                     let found = context.find(source)?;
                     all.push_str(&format!(
                         "{source}\0{}\n",
@@ -55,52 +55,6 @@ impl Origin<'_> {
 }
 
 impl Session<'_> {
-    /// Brings the files of the network that a copy names into the store. One whose digest is demanded
-    /// and is there is not asked for again.
-    pub(crate) fn fetch_remote(&self, op: &CopyOp) -> Result<Vec<Remote>, BuildError> {
-        op.remote.iter().map(|url| self.fetch_one(url, op)).collect()
-    }
-
-    fn fetch_one(&self, url: &str, op: &CopyOp) -> Result<Remote, BuildError> {
-        let path = url.split(['?', '#']).next().unwrap_or(url);
-        let path = path.split_once("://").map_or(path, |(_, rest)| rest);
-        let name =
-            path.split_once('/').map_or("", |(_, path)| path.rsplit('/').next().unwrap_or(""));
-        if name.is_empty() && op.destination.ends_with('/') {
-            return Err(BuildError::input(format!("{url} gives no name for a file"))
-                .hint("write the whole path of the file as the destination".to_owned()));
-        }
-        let name = name.to_owned();
-        if let Some(digest) = op.checksum.as_ref().filter(|d| self.store().blob_size(d).is_some()) {
-            return Ok(Remote { name, digest: digest.clone() });
-        }
-        (self.on)(Event::Resolving { what: url.to_owned() });
-        let what = || format!("failed to fetch {url}");
-        let algorithm = op.checksum.as_ref().map_or(Algorithm::Sha256, Digest::algorithm);
-        let mut ingest = self.store().ingest_with(algorithm).context(what)?;
-        let mut fetched = self.engine.fetch.get(url, 0).context(what)?;
-        let mut buffer = vec![0; 1 << 17];
-        let mut broke_at = None;
-        loop {
-            self.check_cancelled()?;
-            match fetched.body.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(count) => ingest.write_all(&buffer[..count]).context(what)?,
-                // A connection that brings nothing new is not worth another.
-                Err(error) if broke_at == Some(ingest.size()) => return Err(error).context(what),
-                Err(error) => {
-                    broke_at = Some(ingest.size());
-                    fetched = self.engine.fetch.get(url, ingest.size()).context(what)?;
-                    if fetched.offset != ingest.size() {
-                        return Err(error).context(what);
-                    }
-                }
-            }
-        }
-        let (digest, _) = ingest.commit(op.checksum.as_ref()).context(what)?;
-        Ok(Remote { name, digest })
-    }
-
     /// Puts a file of the network into a tree: mode 0600 without `--chmod`, as BuildKit does.
     fn put_remote(
         &self,
@@ -183,15 +137,21 @@ impl Session<'_> {
             }
         };
         let mut sources = Vec::new();
+        let mut remote = remote.iter();
         for source in &op.sources {
-            match context {
-                Some(context) => sources.extend(context.find(source)?),
-                None => sources.extend(find_in_tree(from, source)?),
+            if op.add && is_remote(source) {
+                sources.extend(remote.next().map(Source::Remote));
+                continue;
             }
+            let found = match context {
+                Some(context) => context.find(source)?,
+                None => find_in_tree(from, source)?,
+            };
+            sources.extend(found.into_iter().map(Source::Local));
         }
         let exclude = exclude_of(op)?;
         let into_directory = op.destination.ends_with('/')
-            || sources.len() + op.inline.len() + remote.len() > 1
+            || sources.len() + op.inline.len() > 1
             || is_directory(&to, &op.destination);
         // A tree's own owners and times are kept; a context's mean nothing inside of an image.
         let options = match context {
@@ -199,6 +159,25 @@ impl Session<'_> {
             Some(_) => CopyOptions { mtime: Some(Time::from_secs(self.epoch)), ..options },
         };
         for source in &sources {
+            let source = match source {
+                Source::Local(found) => found,
+                Source::Remote(Remote::File { name, digest }) => {
+                    let target = match into_directory {
+                        true => Path::new(&op.destination).join(name),
+                        false => PathBuf::from(absolute("/", &op.destination)),
+                    };
+                    self.put_remote(digest, &to, &target, op, &options)?;
+                    continue;
+                }
+                Source::Remote(Remote::Git(checkout)) => {
+                    let from = Root::open(&checkout.folder).context(what)?;
+                    let mut keep = |path: &Path, _: &Metadata| choose(None, &exclude, path, path);
+                    let place = Path::new(&op.destination);
+                    copy::copy(&from, Path::new(""), &to, place, &options, &mut keep)
+                        .context(what)?;
+                    continue;
+                }
+            };
             let path = Path::new(&source.path);
             let metadata = from.metadata(path).context(what)?;
             if op.parents {
@@ -231,13 +210,6 @@ impl Session<'_> {
             copy::copy(from, named, &to, &target, &options, &mut filter)
                 .context(|| format!("failed to copy {} to {}", source.named, op.destination))?;
         }
-        for Remote { name, digest } in remote {
-            let target = match into_directory {
-                true => Path::new(&op.destination).join(name),
-                false => PathBuf::from(absolute("/", &op.destination)),
-            };
-            self.put_remote(digest, &to, &target, op, &options)?;
-        }
         for (name, text) in &op.inline {
             let target = if into_directory {
                 Path::new(&op.destination).join(name)
@@ -250,12 +222,12 @@ impl Session<'_> {
     }
 }
 
-/// A file of the network, in the store.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Remote {
-    /// The name that it gets in a directory.
-    pub(crate) name: String,
-    pub(crate) digest: Digest,
+/// What a source word stands for.
+enum Source<'a> {
+    /// A path of the origin.
+    Local(Found),
+    /// Something of the network.
+    Remote(&'a Remote),
 }
 
 /// The patterns of `--exclude`.

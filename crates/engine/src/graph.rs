@@ -19,6 +19,8 @@ pub(crate) struct Step {
     pub platform: Platform,
     /// For people.
     pub info: StepInfo,
+    /// Whether it runs whatever the cache knows.
+    pub fresh: bool,
     /// For a foreign platform: the step of a native member whose tree the twins may be taken from.
     pub sibling: Option<StepId>,
 }
@@ -52,9 +54,16 @@ impl BuildGraph {
         let id = StepId(self.steps.len());
         let info = StepInfo { id, name, parts: vec![part.to_owned()], origin };
         let (op, parent, platform) = key.clone();
-        self.steps.push(Step { op, parent, platform, info, sibling: None });
+        self.steps.push(Step { op, parent, platform, info, fresh: false, sibling: None });
         self.known.insert(key, id);
         id
+    }
+
+    /// Lets the steps from this number on run whatever the cache knows.
+    pub(crate) fn set_fresh(&mut self, from: usize) {
+        for step in self.steps.iter_mut().skip(from) {
+            step.fresh = true;
+        }
     }
 
     /// Names the step whose tree has the twins for these steps, unless they have one.

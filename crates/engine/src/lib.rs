@@ -24,16 +24,19 @@ mod explain;
 mod export;
 mod file;
 mod foreign;
+mod git;
 mod graph;
 mod host;
 mod image;
 mod local;
 mod lock;
 mod mounts;
+mod named;
 mod native;
 mod op;
 mod parallel;
 mod publish;
+mod remote;
 mod resolve;
 mod smoke;
 mod snapshot;
@@ -50,12 +53,13 @@ mod why;
 
 pub use build::{BuildRequest, build, lock, tag_as};
 pub use context::unpack_context;
-pub use engine::Engine;
+pub use engine::{Engine, NoCache};
 pub use error::{BuildError, ErrorKind};
 pub use event::{EmulatedProgram, Event, OnEvent, Origin, Outcome, StepId, StepInfo, Stream, Unit};
 pub use explain::{ExplainedStep, Reason, explain};
-pub use export::{Output, export};
+pub use export::{Output, export, export_files, export_tar};
 pub use foreign::Twins;
+pub use git::{Git, GitError, NoGit};
 pub use host::{Host, Secrets};
 pub use image::BuiltImage;
 pub use local::StoreImages;
@@ -64,3 +68,4 @@ pub use publish::{
     BlobFate, Confirmed, Place, PublishRequest, Published, PublishedTag, Rehearsal, RehearsedItem,
     RehearsedTag, confirm, publish, rehearse,
 };
+pub use remote::{fetch_context, is_remote_context};

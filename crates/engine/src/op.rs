@@ -7,6 +7,7 @@ use anyarch_oci::{Descriptor, Digest};
 use serde::Serialize;
 
 use crate::event::StepId;
+use crate::git::is_remote;
 
 /// What a step does to the file tree of its parent.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -231,15 +232,28 @@ pub(crate) struct CopyOp {
     /// Patterns of what is left out.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub exclude: Vec<String>,
-    /// Files of the network; what they hold is part of the key by its digest.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub remote: Vec<String>,
-    /// The digest that the file of the network must have.
+    /// The digest that the file of the network must have, or how the commit must begin.
     #[serde(skip)]
-    pub checksum: Option<Digest>,
+    pub checksum: Option<String>,
+    /// ADD of a repository: whether the copy is one too.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub keep_git_dir: bool,
     /// Whether archives are unpacked; `None`: local ones only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unpack: Option<bool>,
+}
+
+impl CopyOp {
+    /// The sources of the network; what they bring is part of the key by its identity.
+    pub(crate) fn remote(&self) -> impl Iterator<Item = &str> {
+        self.sources.iter().map(String::as_str).filter(|source| self.add && is_remote(source))
+    }
+
+    /// The other sources.
+    pub(crate) fn local(&self) -> Vec<&str> {
+        let local = self.sources.iter().map(String::as_str);
+        local.filter(|source| !(self.add && is_remote(source))).collect()
+    }
 }
 
 /// Where copied files come from.

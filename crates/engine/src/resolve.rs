@@ -11,21 +11,23 @@ use anyarch_dockerfile::{Dockerfile, Kind};
 use anyarch_oci::{
     Descriptor, ImageConfig, ImageManifest, Manifest, Platform, Raw, Reference, media_type,
 };
-use anyarch_plan::Plan;
 use anyarch_plan::target::Selection;
+use anyarch_plan::{ContextSource, Plan};
 
 use crate::base::ResolvedBase;
 use crate::context::BuildContext;
 use crate::emulator::ResolvedEmulator;
-use crate::engine::Session;
+use crate::engine::{Fresh, Session};
 use crate::error::{BuildError, Context};
 use crate::event::{Event, Origin};
 use crate::local::StoreImages;
 use crate::lock::LockFile;
+use crate::named::{Named, NamedContexts, TreeSource, layout_name};
 use crate::op::{HashedDescriptor, ImageOp};
 use crate::stage::{Input, OutsideName, outside_names};
 
 /// A plan whose inputs are all known by digest.
+#[derive(Default)]
 pub(crate) struct Resolved {
     /// The tiers to build, each after the tier below it.
     pub(crate) tiers: Vec<ResolvedTier>,
@@ -60,6 +62,10 @@ pub(crate) struct ResolvedTier {
     pub(crate) platform: Platform,
     /// Name under which `BASE_IMAGE` names the tier below, and its position here.
     pub(crate) below: Option<(String, usize)>,
+    /// What further names mean.
+    pub(crate) named: NamedContexts,
+    /// Stages whose steps run whatever the cache knows.
+    pub(crate) fresh: Fresh,
 }
 
 impl ResolvedTier {
@@ -77,6 +83,159 @@ pub(crate) struct ResolvedImage {
     pub(crate) config: ImageConfig,
 }
 
+/// Resolves tiers, each after those that it needs.
+struct Resolver<'a, 's> {
+    session: &'a Session<'s>,
+    plan: &'a Plan,
+    directory: &'a Path,
+    lock: &'a mut LockFile,
+    resolved: Resolved,
+    /// Contexts by folder and ignore file.
+    contexts: BTreeMap<(PathBuf, Option<PathBuf>), usize>,
+    /// Tiers that wait for others.
+    open: Vec<Selection>,
+}
+
+impl Resolver<'_, '_> {
+    /// The position of a tier, which is resolved first where it was not yet.
+    fn tier(&mut self, selection: Selection) -> Result<usize, BuildError> {
+        let known = self.resolved.tiers.iter().position(|tier| tier.selection == selection);
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        if self.open.contains(&selection) {
+            return Err(BuildError::input(format!(
+                "{} takes a context from itself",
+                selection.canonical(self.plan)
+            ))
+            .hint("a `target:` context names a tier that does not need this one".to_owned()));
+        }
+        self.open.push(selection);
+        let member = &self.plan.members[selection.member];
+        let below = match selection.tier.checked_sub(1) {
+            None => None,
+            Some(tier) => {
+                let at = self.tier(Selection { tier, ..selection })?;
+                let (name, flavor) = (&self.plan.project.name, &member.flavor);
+                let tier = &member.tiers[tier].name;
+                Some((format!("{name}:{flavor}-{}-{tier}", member.arch()), at))
+            }
+        };
+        let tier = &member.tiers[selection.tier];
+        let named = self.named(selection, tier)?;
+        let path = self.directory.join(&tier.dockerfile);
+        let line = self.plan.line(tier.dockerfile_span.start);
+        let dockerfile = read_dockerfile(&path, &tier.dockerfile, line)?;
+        let folder = tier.context.as_ref().unwrap_or(&self.plan.project.context);
+        let folder = self.directory.join(folder);
+        let context = self.context(&folder, ignore_file(&path, &folder))?;
+        let mut build_args = tier.build_args.clone();
+        if let Some((name, _)) = &below {
+            build_args.entry("BASE_IMAGE".to_owned()).or_insert_with(|| name.clone());
+        }
+        let tier = ResolvedTier {
+            selection,
+            flavor: member.flavor.clone(),
+            part: format!("{member} {}", tier.name),
+            file: tier.dockerfile.clone(),
+            dockerfile,
+            context,
+            target: tier.target.clone(),
+            build_args,
+            platform: member.platform.clone(),
+            below,
+            named,
+            fresh: Fresh::of(&self.session.engine.no_cache, &tier.name),
+        };
+        let session = self.session;
+        session.resolve_names(self.plan, self.directory, &tier, &mut self.resolved, self.lock)?;
+        let runs = tier.may_run_programs() || member.smoke.is_some();
+        if runs && session.is_foreign(&tier.platform) {
+            self.resolved.foreign.insert(tier.platform.clone());
+        }
+        self.resolved.tiers.push(tier);
+        self.open.pop();
+        Ok(self.resolved.tiers.len() - 1)
+    }
+
+    /// The number of a context.
+    fn context(&mut self, folder: &Path, ignore: Option<PathBuf>) -> Result<usize, BuildError> {
+        let key = (folder.to_owned(), ignore);
+        if let Some(&known) = self.contexts.get(&key) {
+            return Ok(known);
+        }
+        let number = self.resolved.contexts.len();
+        self.resolved.contexts.push(open_context(folder, key.1.as_deref())?);
+        self.contexts.insert(key, number);
+        Ok(number)
+    }
+
+    /// What the named contexts of a tier mean.
+    fn named(
+        &mut self,
+        selection: Selection,
+        tier: &anyarch_plan::Tier,
+    ) -> Result<NamedContexts, BuildError> {
+        let mut contexts = NamedContexts::default();
+        for (name, source) in &tier.contexts {
+            let found = self.one_named(selection, source).map_err(|error| {
+                let line = self.plan.line(tier.span.start);
+                let tier = &tier.name;
+                let whose = format!("context `{name}` ({source}) of tier `{tier}`, line {line}");
+                let hint = error.hint.clone();
+                BuildError::new(error.kind, format!("failed to use the {whose} of the plan"))
+                    .hint(hint)
+                    .because(error)
+            })?;
+            let (named, tree) = found;
+            contexts.names.insert(name.clone(), named);
+            contexts.trees.extend(tree.map(|tree| (name.clone(), tree)));
+        }
+        Ok(contexts)
+    }
+
+    /// What one source is, and for a tree where it comes from.
+    fn one_named(
+        &mut self,
+        selection: Selection,
+        source: &ContextSource,
+    ) -> Result<(Named, Option<TreeSource>), BuildError> {
+        let tree = |tree| Ok((Named::Tree, Some(tree)));
+        let folder = match source {
+            ContextSource::Image(image) => return tree(TreeSource::Outside(image.clone())),
+            ContextSource::OciLayout { folder, tag, digest } => {
+                let (tag, digest) = (tag.as_deref(), digest.as_deref());
+                let name = layout_name(self.directory, folder, tag, digest);
+                return tree(TreeSource::Outside(name));
+            }
+            ContextSource::Target(target) => {
+                return tree(TreeSource::Tier(self.target(selection, target)?));
+            }
+            ContextSource::Folder(folder) => self.directory.join(folder),
+            ContextSource::Remote(url) => self.session.remote_context(url, false)?,
+        };
+        let ignore = Some(folder.join(".dockerignore")).filter(|path| path.is_file());
+        Ok((Named::Folder(self.context(&folder, ignore)?), None))
+    }
+
+    /// The tier that `target:NAME` means, for the platform of the member that takes from it.
+    fn target(&mut self, from: Selection, name: &str) -> Result<usize, BuildError> {
+        let member = &self.plan.members[from.member];
+        let arch = (!name.contains('/')).then(|| member.platform.to_string());
+        let names = [name.to_owned()];
+        let found = anyarch_plan::target::select(self.plan, &names, arch.as_deref());
+        let found = found.map_err(|error| {
+            let hint = error.hint();
+            BuildError::input(format!("`{name}` is no target")).because(error).hint(hint)
+        })?;
+        match found.as_slice() {
+            [one] => self.tier(*one),
+            several => Err(BuildError::input(format!("`{name}` means {} targets", several.len()))
+                .hint("a context comes from one tier: FLAVOR:TIER".to_owned())),
+        }
+    }
+}
+
 impl Session<'_> {
     /// Resolves the tiers that the selections need.
     pub(crate) fn resolve(
@@ -86,75 +245,19 @@ impl Session<'_> {
         selections: &[Selection],
         lock: &mut LockFile,
     ) -> Result<Resolved, BuildError> {
-        let mut resolved = Resolved {
-            tiers: Vec::new(),
-            contexts: Vec::new(),
-            bases: BTreeMap::new(),
-            images: BTreeMap::new(),
-            no_sibling: BTreeMap::new(),
-            foreign: BTreeSet::new(),
-            emulator: None,
+        let mut resolver = Resolver {
+            session: self,
+            plan,
+            directory,
+            lock,
+            resolved: Resolved::default(),
+            contexts: BTreeMap::new(),
+            open: Vec::new(),
         };
-        let mut contexts: BTreeMap<(PathBuf, Option<PathBuf>), usize> = BTreeMap::new();
-        for (member_at, member) in plan.members.iter().enumerate() {
-            let wanted = selections.iter().filter(|selection| selection.member == member_at);
-            let Some(last) = wanted.map(|selection| selection.tier).max() else { continue };
-            let mut below = None;
-            for (tier_at, tier) in member.tiers.iter().enumerate().take(last + 1) {
-                let path = directory.join(&tier.dockerfile);
-                let dockerfile = read_dockerfile(
-                    &path,
-                    &tier.dockerfile,
-                    plan.line(tier.dockerfile_span.start),
-                )?;
-                let folder = directory.join(tier.context.as_ref().unwrap_or(&plan.project.context));
-                let ignore = ignore_file(&path, &folder);
-                let context = match contexts.get(&(folder.clone(), ignore.clone())) {
-                    Some(&known) => known,
-                    None => {
-                        let number = resolved.contexts.len();
-                        resolved.contexts.push(open_context(&folder, ignore.as_deref())?);
-                        contexts.insert((folder, ignore), number);
-                        number
-                    }
-                };
-                let mut build_args = tier.build_args.clone();
-                if let Some((name, _)) = &below {
-                    build_args
-                        .entry("BASE_IMAGE".to_owned())
-                        .or_insert_with(|| String::clone(name));
-                }
-                let next = (
-                    format!(
-                        "{}:{}-{}-{}",
-                        plan.project.name,
-                        member.flavor,
-                        member.arch(),
-                        tier.name
-                    ),
-                    resolved.tiers.len(),
-                );
-                let tier = ResolvedTier {
-                    selection: Selection { member: member_at, tier: tier_at },
-                    flavor: member.flavor.clone(),
-                    part: format!("{member} {}", tier.name),
-                    file: tier.dockerfile.clone(),
-                    dockerfile,
-                    context,
-                    target: tier.target.clone(),
-                    build_args,
-                    platform: member.platform.clone(),
-                    below,
-                };
-                self.resolve_names(plan, directory, &tier, &mut resolved, lock)?;
-                let runs = tier.may_run_programs() || member.smoke.is_some();
-                if runs && self.is_foreign(&tier.platform) {
-                    resolved.foreign.insert(tier.platform.clone());
-                }
-                resolved.tiers.push(tier);
-                below = Some(next);
-            }
+        for selection in selections {
+            resolver.tier(*selection)?;
         }
+        let Resolver { mut resolved, lock, .. } = resolver;
         // Of a platform that has none, the step that runs a program says so.
         let known = |platform: &&Platform| crate::emulator::machine(platform).is_some();
         let foreign: BTreeSet<Platform> = resolved.foreign.iter().filter(known).cloned().collect();
@@ -178,12 +281,13 @@ impl Session<'_> {
         let build_platform = self.engine.platform();
         for name in outside_names(&tier.input(&build_platform))? {
             self.check_cancelled()?;
-            let key = (name.name.clone(), name.platform.clone());
+            let OutsideName { name, platform, origin } = name;
+            let Some(name) = tier.outside(name) else { continue };
+            let key = (name.clone(), platform.clone());
             let known = resolved.bases.contains_key(&key) || resolved.images.contains_key(&key);
-            if known || tier.below.as_ref().is_some_and(|(below, _)| *below == name.name) {
+            if known {
                 continue;
             }
-            let OutsideName { name, platform, origin } = name;
             let foreign = self.is_foreign(&platform);
             let native = (name.clone(), build_platform.clone());
             if plan.bases.contains_key(&name) {
@@ -239,6 +343,9 @@ impl Session<'_> {
         name: &str,
         platform: &Platform,
     ) -> Result<ResolvedImage, BuildError> {
+        if let Some(image) = self.resolve_layout(name, platform)? {
+            return Ok(image);
+        }
         let what = || format!("failed to resolve the image {name}");
         let reference: Reference = name
             .parse()
@@ -258,26 +365,37 @@ impl Session<'_> {
         };
         (self.on)(Event::Resolving { what: format!("image {name}") });
         let found = source.manifest(&reference).context(what)?;
-        let (descriptor, _, manifest) = image_for(source, &reference, found, platform)?;
-        let config = read_config(source, &reference, &manifest.config).map_err(|error| {
-            let message = format!("{}: {}", what(), error.message);
-            BuildError { message, ..error }
-        })?;
-        if config.rootfs.diff_ids.len() != manifest.layers.len() {
-            return Err(BuildError::failed(what()).because(format!(
-                "its configuration names {} layers and its manifest {}",
-                config.rootfs.diff_ids.len(),
-                manifest.layers.len()
-            )));
-        }
-        let layers = manifest.layers.iter().cloned().zip(config.rootfs.diff_ids.iter().cloned());
-        let layers =
-            layers.map(|(layer, diff_id)| HashedDescriptor { descriptor: as_oci(layer), diff_id });
-        let layers = layers.collect();
-        let pinned = reference.with_digest(descriptor.digest.clone());
-        let op = ImageOp { reference: pinned.to_string(), manifest: descriptor.digest, layers };
-        Ok(ResolvedImage { op, config })
+        let image = image_for(source, &reference, found, platform)?;
+        let pinned = reference.with_digest(image.0.digest.clone());
+        resolved_image(source, &reference, image, &pinned.to_string())
     }
+}
+
+/// An image with its configuration read; `shown` is its name from now on.
+pub(crate) fn resolved_image(
+    source: &dyn anyarch_oci::ImageSource,
+    reference: &Reference,
+    (descriptor, _, manifest): (Descriptor, Vec<u8>, ImageManifest),
+    shown: &str,
+) -> Result<ResolvedImage, BuildError> {
+    let what = || format!("failed to resolve the image {shown}");
+    let config = read_config(source, reference, &manifest.config).map_err(|error| {
+        let message = format!("{}: {}", what(), error.message);
+        BuildError { message, ..error }
+    })?;
+    if config.rootfs.diff_ids.len() != manifest.layers.len() {
+        return Err(BuildError::failed(what()).because(format!(
+            "its configuration names {} layers and its manifest {}",
+            config.rootfs.diff_ids.len(),
+            manifest.layers.len()
+        )));
+    }
+    let layers = manifest.layers.iter().cloned().zip(config.rootfs.diff_ids.iter().cloned());
+    let layers =
+        layers.map(|(layer, diff_id)| HashedDescriptor { descriptor: as_oci(layer), diff_id });
+    let layers = layers.collect();
+    let op = ImageOp { reference: shown.to_owned(), manifest: descriptor.digest, layers };
+    Ok(ResolvedImage { op, config })
 }
 
 impl Resolved {
@@ -379,7 +497,21 @@ impl ResolvedTier {
             platform: &self.platform,
             build_platform,
             context: self.context,
+            named: &self.named.names,
+            fresh: &self.fresh,
             part: &self.part,
+        }
+    }
+
+    /// How what a name of its Dockerfile means is known outside; `None` for another tier.
+    pub(crate) fn outside(&self, name: String) -> Option<String> {
+        match self.named.tree(&name) {
+            Some(TreeSource::Outside(outside)) => Some(outside.clone()),
+            Some(TreeSource::Tier(_)) => None,
+            None => {
+                let below = self.below.as_ref().is_some_and(|(below, _)| *below == name);
+                (!below).then_some(name)
+            }
         }
     }
 }

@@ -20,10 +20,11 @@ use crate::engine::Session;
 use crate::error::{BuildError, Context, ErrorKind, io_hint};
 use crate::event::{Event, Outcome, StepId, Stream, Unit};
 use crate::exec::{ended_badly, shorten};
-use crate::file::{Origin, Remote, exclude_of};
+use crate::file::{Origin, exclude_of};
 use crate::foreign::{NativeTree, Natives, Twins};
 use crate::graph::{BuildGraph, Step};
 use crate::op::{CopyFrom, ImageOp, Op};
+use crate::remote::Remote;
 use crate::resolve::Resolved;
 use crate::tally::Tally;
 use crate::verify::Allowed;
@@ -288,7 +289,7 @@ impl Session<'_> {
         // What is to be verified runs, whatever is known.
         let runs = matches!(step.op, Op::Exec(_) | Op::Debian(_));
         let verify = runs && self.engine.twins == Twins::Verify && self.is_foreign(&step.platform);
-        let runs_anyway = verify || (self.engine.no_cache && !self.look_up);
+        let runs_anyway = verify || (step.fresh && !self.look_up);
         let find = || if runs_anyway { Ok(None) } else { cache::find(self.store(), &key) };
         if let Some(known) = find()? {
             return done(known, true);
@@ -486,19 +487,21 @@ fn input_digest(
 ) -> Result<Option<String>, BuildError> {
     match op {
         Op::Copy(copy) => {
-            let local = origins(copy.from).digest(&copy.sources, &exclude_of(copy)?, files)?;
-            for (url, file) in copy.remote.iter().zip(remote) {
-                files.insert(url.clone(), file.digest.to_string());
+            let exclude = exclude_of(copy)?;
+            let mut all = origins(copy.from).digest(&copy.local(), &exclude, files)?;
+            for (source, brought) in copy.remote().zip(remote) {
+                let identity = brought.identity();
+                all.push_str(&format!("\n{identity}"));
+                files.insert(source.to_owned(), identity);
             }
-            let remote: String = remote.iter().map(|file| format!("\n{}", file.digest)).collect();
-            Ok(Some(local + &remote))
+            Ok(Some(all))
         }
         Op::Exec(exec) if !op.takes_from().is_empty() => {
             let mut all = String::new();
             for mount in &exec.mounts {
                 if let Some((from, source)) = mount.source() {
                     let none = IgnoreFile::default();
-                    let digest = origins(from).digest(&[source], &none, files)?;
+                    let digest = origins(from).digest(&[&source], &none, files)?;
                     all.push_str(&format!("{digest}\n"));
                 }
             }

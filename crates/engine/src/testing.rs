@@ -10,8 +10,9 @@ use anyarch_oci::{Descriptor, EndpointError, ImageSource, Reference};
 use anyarch_store::Store;
 use anyarch_testkit::DebianArchive;
 
-use crate::engine::Engine;
+use crate::engine::{Engine, NoCache};
 use crate::foreign::Twins;
+use crate::git::NoGit;
 use crate::host::Host;
 
 struct Nothing;
@@ -55,7 +56,8 @@ pub(crate) fn engine(folder: &Path) -> Engine {
         fetch: Box::new(Nothing),
         images: Box::new(Nothing),
         twins: Twins::On,
-        no_cache: false,
+        git: Box::new(NoGit),
+        no_cache: NoCache::Nothing,
     }
 }
 

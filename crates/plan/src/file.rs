@@ -133,6 +133,8 @@ pub struct TierTable {
     pub build_args: Vec<(Text, Text)>,
     /// `context`
     pub context: Option<Text>,
+    /// `contexts`: name and source.
+    pub contexts: Vec<(Text, Text)>,
     /// Place of the table.
     pub span: Range<usize>,
 }
@@ -350,16 +352,17 @@ fn flavor(name: Text, node: &Node<'_>) -> FlavorTable {
 }
 
 fn tier(name: Option<Text>, node: &Node<'_>, span: Range<usize>) -> TierTable {
-    let build_args = node.table("build-args").map(|node| node.entries()).unwrap_or_default();
+    let pairs = |key: &str| {
+        let entries = node.table(key).map(|node| node.entries()).unwrap_or_default();
+        entries.into_iter().filter_map(|(name, value)| Some((name, text(value)?))).collect()
+    };
     TierTable {
         name,
         dockerfile: node.text("dockerfile"),
         target: node.text("target"),
-        build_args: build_args
-            .into_iter()
-            .filter_map(|(name, value)| Some((name, text(value)?)))
-            .collect(),
+        build_args: pairs("build-args"),
         context: node.text("context"),
+        contexts: pairs("contexts"),
         span,
     }
 }

@@ -10,6 +10,7 @@
 //! file, and renders the diagnostics.
 
 mod check;
+mod context;
 mod diagnostic;
 mod file;
 pub mod init;
@@ -26,6 +27,7 @@ mod template;
 mod validate;
 
 pub use check::check;
+pub use context::ContextSource;
 pub use diagnostic::{Diagnostic, Severity};
 pub use file::{
     BaseTable, DebianTable, FlavorTable, IndexTable, OnTable, PlanFile, ProjectTable, Spanned,

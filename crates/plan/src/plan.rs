@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use anyarch_oci::Platform;
 
+use crate::context::ContextSource;
 use crate::diagnostic::Diagnostic;
 use crate::tags::LocalTags;
 
@@ -154,6 +155,8 @@ pub struct Tier {
     pub build_args: BTreeMap<String, String>,
     /// Build context, relative to the plan's folder; the project's when absent.
     pub context: Option<String>,
+    /// Named contexts: what `FROM NAME` and `--from=NAME` mean in its Dockerfile.
+    pub contexts: BTreeMap<String, ContextSource>,
     /// Place of the tier in the file.
     pub span: Range<usize>,
     /// Place of the Dockerfile's path in the file.

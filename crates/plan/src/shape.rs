@@ -247,6 +247,12 @@ static TIER: Shape = Shape {
             "Build context, relative to the plan's folder.",
             "context = \"app\"",
         ),
+        optional(
+            "contexts",
+            Kind::Map(&Kind::Text),
+            "Named contexts: a folder, docker-image://, oci-layout://, target: or a URL.",
+            "contexts = { shared = \"../shared\" }",
+        ),
     ],
 };
 
@@ -280,6 +286,12 @@ static OVERRIDE: Shape = Shape {
             "build-args = { PYTHON = \"3.12\" }",
         ),
         optional("context", Kind::Text, "Instead of the tier's.", "context = \"app\""),
+        optional(
+            "contexts",
+            Kind::Map(&Kind::Text),
+            "Added to the tier's.",
+            "contexts = { shared = \"../shared\" }",
+        ),
     ],
 };
 

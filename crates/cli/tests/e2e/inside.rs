@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use anyarch_debian::{Fetch, FetchError, Fetched};
 use anyarch_engine::{
-    BuildError, Engine, Host, LockFile, Place, PublishRequest, Published, Twins, publish,
+    BuildError, Engine, Host, LockFile, NoCache, NoGit, Place, PublishRequest, Published, Twins,
+    publish,
 };
 use anyarch_http::{Client, Config, RetryPolicy};
 use anyarch_oci::{
@@ -94,7 +95,8 @@ pub fn publish_built(
         fetch: Box::new(Nothing),
         images: Box::new(Nothing),
         twins: Twins::Off,
-        no_cache: false,
+        git: Box::new(NoGit),
+        no_cache: NoCache::Nothing,
     };
     let request = PublishRequest {
         plan,

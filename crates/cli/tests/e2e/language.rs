@@ -9,7 +9,8 @@ use crate::bench::Bench;
 use crate::needs;
 
 /// Serves one file over HTTP, whatever is asked for; the address.
-fn serve(content: &'static str) -> String {
+pub fn serve(content: impl Into<Vec<u8>>) -> String {
+    let content: Vec<u8> = content.into();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -18,7 +19,7 @@ fn serve(content: &'static str) -> String {
             let mut request = [0; 4096];
             drop(connection.read(&mut request));
             let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", content.len());
-            drop(connection.write_all(format!("{head}{content}").as_bytes()));
+            drop(connection.write_all(&[head.as_bytes(), &content].concat()));
         }
     });
     format!("http://{address}")

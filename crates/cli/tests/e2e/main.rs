@@ -14,6 +14,7 @@
 mod bench;
 mod cache;
 mod clients;
+mod contexts;
 mod digests;
 mod disk;
 mod family;

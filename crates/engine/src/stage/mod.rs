@@ -14,9 +14,11 @@ use anyarch_oci::{History, ImageConfig, Platform};
 
 use self::reader::Reader;
 use self::state::State;
+use crate::engine::Fresh;
 use crate::error::BuildError;
 use crate::event::{Origin, StepId};
 use crate::graph::BuildGraph;
+use crate::named::Named;
 
 /// The search path where an image sets none, as in every container tool.
 pub(crate) const DEFAULT_PATH: &str =
@@ -76,6 +78,10 @@ pub(crate) struct Input<'a> {
     pub build_platform: &'a Platform,
     /// Number of the build context.
     pub context: usize,
+    /// What names mean besides stages and what is known outside, in lower case.
+    pub named: &'a BTreeMap<String, Named>,
+    /// The stages whose steps run whatever the cache knows.
+    pub fresh: &'a Fresh,
     /// For people: what the steps belong to.
     pub part: &'a str,
 }
@@ -98,7 +104,7 @@ pub(crate) fn outside_names(input: &Input<'_>) -> Result<Vec<OutsideName>, Build
     for at in reader.needed()? {
         let stage = &input.dockerfile.stages[at];
         let (base, platform) = reader.from(stage)?;
-        if base != "scratch" && reader.stage_before(&base, at).is_none() {
+        if base != "scratch" && reader.is_outside(&base, at) {
             names.push(OutsideName {
                 name: base,
                 platform,
@@ -107,7 +113,7 @@ pub(crate) fn outside_names(input: &Input<'_>) -> Result<Vec<OutsideName>, Build
         }
         for instruction in &stage.instructions {
             for from in takes_from(instruction) {
-                if reader.stage_before(&from, at).is_none() {
+                if reader.is_outside(&from, at) {
                     let origin = reader.origin(instruction.span.lines.start());
                     let platform = input.platform.clone();
                     names.push(OutsideName { name: from, platform, origin });
@@ -137,10 +143,18 @@ pub(crate) fn lower(
         let found = match below {
             Some(earlier) => done.get(&earlier).cloned(),
             None if base == "scratch" => Some(Lowered::scratch(&platform)),
+            None if matches!(reader.named(&base), Some(Named::Folder(_))) => {
+                return Err(BuildError::input(format!(
+                    "FROM names the context `{base}`, which is files and no image"
+                ))
+                .hint(format!("begin with scratch and copy them: COPY --from={base} . /"))
+                .at(Some(&origin)));
+            }
             None => bases(&base, &platform),
         };
         let tree = found.ok_or_else(|| unknown_name(&base).at(Some(&origin)))?;
         let args = below.and_then(|below| scopes.get(&below)).cloned().unwrap_or_default();
+        let begin = graph.steps().len();
         let mut state = State::new(graph, &reader, tree, platform, at, args);
         for text in std::mem::take(&mut state.tree.config.config.on_build) {
             let trigger = trigger(&base, &text).map_err(|error| error.at(Some(&origin)))?;
@@ -156,6 +170,9 @@ pub(crate) fn lower(
         }
         scopes.insert(at, state.args);
         let lowered = state.tree;
+        if input.fresh.has(stage.name.as_deref()) {
+            graph.set_fresh(begin);
+        }
         done.insert(at, lowered.clone());
         last = Some(lowered);
     }

@@ -9,6 +9,7 @@ use anyarch_oci::Platform;
 use super::{Input, takes_from};
 use crate::error::BuildError;
 use crate::event::Origin;
+use crate::named::Named;
 
 /// What the whole file has in common: arguments before the first FROM, stage names.
 pub(super) struct Reader<'a> {
@@ -72,8 +73,28 @@ impl<'a> Reader<'a> {
         read().map_err(|error: BuildError| error.at(Some(&origin)))
     }
 
+    /// What a named context of that name is; it goes before stages and images.
+    pub(super) fn named(&self, name: &str) -> Option<Named> {
+        self.input.named.get(&name.to_lowercase()).copied()
+    }
+
+    /// Whether a name means a tree that does not come from this file.
+    pub(super) fn is_outside(&self, name: &str, at: usize) -> bool {
+        match self.named(name) {
+            Some(named) => named == Named::Tree,
+            None => self.stage_before(name, at).is_none(),
+        }
+    }
+
     /// The stage that a name or number means, seen from stage `at`.
     pub(super) fn stage_before(&self, name: &str, at: usize) -> Option<usize> {
+        match self.named(name) {
+            Some(_) => None,
+            None => self.stage(name, at),
+        }
+    }
+
+    fn stage(&self, name: &str, at: usize) -> Option<usize> {
         let stages = &self.input.dockerfile.stages[..at];
         let named =
             |stage: &Stage| stage.name.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(name));
@@ -85,7 +106,7 @@ impl<'a> Reader<'a> {
         let stages = &self.input.dockerfile.stages;
         let target = match self.input.target {
             None => stages.len().checked_sub(1),
-            Some(name) => self.stage_before(name, stages.len()),
+            Some(name) => self.stage(name, stages.len()),
         };
         let target = target.ok_or_else(|| match self.input.target {
             Some(name) => {

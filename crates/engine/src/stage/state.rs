@@ -12,7 +12,9 @@ use super::reader::Reader;
 use super::{Bases, DEFAULT_PATH, HistoryItem, Lowered, absolute, unknown_name};
 use crate::error::BuildError;
 use crate::event::{Origin, StepId};
+use crate::git::{GitUrl, is_remote};
 use crate::graph::BuildGraph;
+use crate::named::Named;
 use crate::op::{CacheSharing, CopyFrom, CopyOp, ExecOp, MountOp, Op};
 
 /// A stage while its instructions are applied.
@@ -271,8 +273,8 @@ impl<'a> State<'a> {
             link: copy.link,
             parents: copy.parents,
             exclude: self.expand_all(&copy.exclude)?,
-            remote: Vec::new(),
             checksum: None,
+            keep_git_dir: false,
             unpack: None,
         };
         self.add_copy("COPY", op, instruction, origin);
@@ -287,6 +289,9 @@ impl<'a> State<'a> {
         bases: Bases<'_>,
     ) -> Result<CopyFrom, BuildError> {
         let Some(name) = name else { return Ok(CopyFrom::Context(self.reader.input.context)) };
+        if let Some(Named::Folder(number)) = self.reader.named(name) {
+            return Ok(CopyFrom::Context(number));
+        }
         let stage = self.reader.stage_before(name, self.at).and_then(|at| done.get(&at).cloned());
         let tree = stage
             .or_else(|| bases(name, self.reader.input.platform))
@@ -391,25 +396,21 @@ impl<'a> State<'a> {
         instruction: &Instruction,
         origin: &Origin,
     ) -> Result<(), BuildError> {
-        if add.keep_git_dir.is_some() {
-            return Err(not_run("ADD --keep-git-dir"));
-        }
         let words: Vec<&str> = add.sources.iter().map(|word| word.as_str()).collect();
-        let (remote, sources): (Vec<String>, Vec<String>) =
-            self.paths(&words)?.into_iter().partition(|source| is_remote(source));
-        if let Some(git) = remote.iter().find(|source| is_git(source)) {
-            return Err(not_run(&format!("ADD of a git repository (`{git}`)")));
-        }
+        let sources = self.paths(&words)?;
+        let is_git = |source: &String| GitUrl::parse(source).is_some();
         let checksum = add.checksum.as_deref().map(|text| self.expand(text)).transpose()?;
-        let checksum: Option<Digest> = checksum.map(|text| text.parse()).transpose().map_err(
-            |error: anyarch_oci::DigestError| {
-                BuildError::input("ADD --checksum is not a digest")
-                    .because(error)
-                    .hint("expected sha256: and 64 hexadecimal digits".to_owned())
-            },
-        )?;
-        if checksum.is_some() && (remote.len() != 1 || !sources.is_empty()) {
-            return Err(BuildError::input("ADD --checksum needs exactly one source, a URL"));
+        if let Some(checksum) = &checksum {
+            let [source] = sources.as_slice() else {
+                return Err(BuildError::input("ADD --checksum needs exactly one source, a URL"));
+            };
+            check_checksum(checksum, source)?;
+        }
+        let keep_git_dir = add.keep_git_dir.unwrap_or(false);
+        if keep_git_dir && !sources.iter().any(is_git) {
+            return Err(BuildError::input("ADD --keep-git-dir is for git repositories").hint(
+                "a repository is URL.git, or begins with git@, ssh:// or git://".to_owned(),
+            ));
         }
         let op = CopyOp {
             from: CopyFrom::Context(self.reader.input.context),
@@ -422,8 +423,8 @@ impl<'a> State<'a> {
             link: add.link,
             parents: false,
             exclude: self.expand_all(&add.exclude)?,
-            remote,
             checksum,
+            keep_git_dir,
             unpack: add.unpack,
         };
         self.add_copy("ADD", op, instruction, origin);
@@ -477,7 +478,7 @@ impl<'a> State<'a> {
 
     fn add_copy(&mut self, keyword: &str, op: CopyOp, instruction: &Instruction, origin: &Origin) {
         let inline = op.inline.iter().map(|(name, _)| name);
-        let names = op.sources.iter().chain(&op.remote).chain(inline);
+        let names = op.sources.iter().chain(inline);
         let mut created_by = keyword.to_owned();
         if let Some(chown) = &op.chown {
             created_by.push_str(&format!(" --chown={chown}"));
@@ -512,18 +513,24 @@ fn not_run(what: &str) -> BuildError {
         .hint("this version parses the whole language but does not run this part of it".to_owned())
 }
 
-fn is_remote(source: &str) -> bool {
-    ["http://", "https://", "git@", "git://", "ssh://"]
-        .iter()
-        .any(|prefix| source.starts_with(prefix))
-}
-
-/// Whether a remote source is a git repository (Dockerfile reference, "Adding files from a Git
-/// repository").
-fn is_git(source: &str) -> bool {
-    let http = source.starts_with("http://") || source.starts_with("https://");
-    let path = source.split(['#', '?']).next().unwrap_or(source);
-    !http || path.ends_with(".git")
+/// Refuses a checksum that no file or commit can have.
+fn check_checksum(checksum: &str, source: &str) -> Result<(), BuildError> {
+    if !is_remote(source) {
+        return Err(BuildError::input("ADD --checksum needs exactly one source, a URL"));
+    }
+    if GitUrl::parse(source).is_some() {
+        let hexadecimal = checksum.bytes().all(|byte| byte.is_ascii_hexdigit());
+        return match hexadecimal && (7..=64).contains(&checksum.len()) {
+            true => Ok(()),
+            false => Err(BuildError::input("ADD --checksum is not a commit")
+                .hint("of a repository it is a commit: 40 hexadecimal digits".to_owned())),
+        };
+    }
+    checksum.parse::<Digest>().map(drop).map_err(|error| {
+        BuildError::input("ADD --checksum is not a digest")
+            .because(error)
+            .hint("expected sha256: and 64 hexadecimal digits".to_owned())
+    })
 }
 
 /// Ports of one EXPOSE word: `80`, `53/udp`, `8000-8003/tcp`.

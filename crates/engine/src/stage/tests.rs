@@ -25,6 +25,8 @@ fn try_lower(
         platform: &platform,
         build_platform: &build_platform,
         context: 0,
+        named: &BTreeMap::new(),
+        fresh: &Fresh::default(),
         part: "test",
     };
     let python = |name: &str, platform: &Platform| {

@@ -6,6 +6,7 @@ use anyarch_oci::Platform;
 
 use super::project::{text, texts};
 use super::{did_you_mean, is_reserved, name, path, reserved};
+use crate::context::ContextSource;
 use crate::diagnostic::{Diagnostic, listing};
 use crate::file::{FlavorTable, OnTable, Spanned, Text, TierTable};
 use crate::plan::{Flavor, Member, Tier};
@@ -128,6 +129,16 @@ fn settings(tier: &TierTable, chained: bool, found: &mut Vec<Diagnostic>) {
     for (what, value) in [("the Dockerfile", &tier.dockerfile), ("the context", &tier.context)] {
         if let Some(value) = value {
             path(what, &value.value, &value.span, found);
+        }
+    }
+    for (named, source) in &tier.contexts {
+        if let Err(reason) = ContextSource::parse(&source.value) {
+            found.push(Diagnostic::error(
+                "bad-context",
+                &source.span,
+                format!("the context `{}` cannot be used: {reason}", named.value),
+                "expected a folder, docker-image://, oci-layout://, target: or a URL",
+            ));
         }
     }
     for (argument, _) in &tier.build_args {
@@ -298,6 +309,13 @@ fn merge(
     {
         build_args.insert(argument.value.clone(), value.value.clone());
     }
+    let mut contexts = BTreeMap::new();
+    for (named, source) in [Some(tier), changed].into_iter().flatten().flat_map(|t| &t.contexts) {
+        // What cannot be used is a finding already.
+        if let Ok(source) = ContextSource::parse(&source.value) {
+            contexts.insert(named.value.to_lowercase(), source);
+        }
+    }
     let owned = |text: Option<&Text>| text.map(|text| text.value.clone());
     Some(Tier {
         name: name.value.clone(),
@@ -305,6 +323,7 @@ fn merge(
         target: owned(pick(|tier| tier.target.as_ref())),
         build_args,
         context: owned(pick(|tier| tier.context.as_ref())),
+        contexts,
         span: tier.span.clone(),
         dockerfile_span: dockerfile.span.clone(),
     })
