@@ -208,6 +208,11 @@ pub(crate) fn run(
         }
         Some(path) => path.clone(),
     };
+    if remote && !dockerfile.is_file() {
+        let name = args.file.as_deref().unwrap_or(Path::new("Dockerfile")).display();
+        return Err(Failure::usage(format!("there is no {name} in {}", contexts[0]))
+            .hint("-f names a file in the context; #REF:FOLDER names a folder of it".to_owned()));
+    }
     if !dockerfile.is_file() {
         return Err(Failure::usage(format!("there is no Dockerfile {}", dockerfile.display()))
             .hint("name it with -f; its path is not relative to the context".to_owned()));

@@ -125,16 +125,20 @@ impl Session<'_> {
         if place.is_dir() {
             return Ok(place);
         }
+        // A Dockerfile alone is no context of a name, so it lies elsewhere.
+        let alone = above.join(format!("{}-dockerfile", digest.hex()));
+        if dockerfile && alone.is_dir() {
+            return Ok(alone);
+        }
         let blob = self.store().blob_path(&digest);
         let fresh = self.fresh("context");
         fs::create_dir_all(&fresh).context(what)?;
-        let content = || File::open(&blob).context(what);
-        if let Err(error) = unpack_context(content()?, &fresh) {
+        let mut place = place;
+        if let Err(error) = unpack_context(File::open(&blob).context(what)?, &fresh) {
             let text = fs::read_to_string(&blob).ok().filter(|_| dockerfile);
-            match text {
-                Some(text) => fs::write(fresh.join("Dockerfile"), text).context(what)?,
-                None => return Err(error.in_context(what())),
-            }
+            let text = text.ok_or_else(|| error.in_context(what()))?;
+            fs::write(fresh.join("Dockerfile"), text).context(what)?;
+            place = alone;
         }
         fs::create_dir_all(&above).context(what)?;
         fs::rename(&fresh, &place).context(what)?;

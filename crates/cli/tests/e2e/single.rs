@@ -110,7 +110,6 @@ fn mistakes_are_told_needs_userns() {
         (vec!["build", "-t", "app", "nowhere"], "the context nowhere is not a folder"),
         (vec!["build", "-f", "None", "."], "there is no Dockerfile None"),
         (vec!["build", "--target", "three", "."], "no stage `three`"),
-        (vec!["build", "-t", "app", "https://git.example/x.git"], "git clone"),
         (vec!["build", "--platform", "plan9/amd64", "."], "plan9"),
         (vec!["build", "-t", "app", "--arch", "arm64", "."], "--platform"),
     ] {
