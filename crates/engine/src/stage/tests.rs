@@ -232,13 +232,15 @@ fn copied_heredocs_are_expanded_unless_quoted() {
 }
 
 #[test]
-fn what_is_not_run_yet_is_refused_with_its_line() {
+fn what_is_not_run_is_refused_with_its_line() {
     for (instruction, named) in [
         ("RUN --security=insecure x", "RUN --security=insecure"),
         ("RUN --device=vendor/class x", "RUN --device"),
-        ("ADD https://git.example/x/y.git#v1:sub /x", "ADD of a git repository"),
+        ("ADD --keep-git-dir=true a /x", "--keep-git-dir is for git repositories"),
+        ("ADD --checksum=0123 https://git.example/y.git#v1 /x", "--checksum is not a commit"),
+        ("ADD --checksum=0123456 https://git.example/y.git a /x", "needs exactly one source"),
         ("ADD --checksum=md5:1 http://mirror.example/x /x", "--checksum is not a digest"),
-        ("ADD --checksum=sha256:0123 a /x", "--checksum is not a digest"),
+        ("ADD --checksum=sha256:0123 a /x", "needs exactly one source, a URL"),
     ] {
         let error = try_lower(&format!("FROM python\n{instruction}\n"), &[], None).unwrap_err();
         assert!(error.message.contains(named), "{instruction}: {error}");
@@ -260,7 +262,7 @@ fn names_that_mean_nothing_are_refused_with_their_line() {
 
 #[test]
 fn outside_names_are_those_of_needed_stages() {
-    let text = "FROM unused.example/x AS unused\nFROM python AS a\nFROM a\nCOPY --from=reg.example/tool:1 /x /x\nCOPY --from=a /y /y\n";
+    let text = "FROM unused.example/x AS unused\nFROM python AS a\nFROM a\nCOPY --from=reg.example/tool:1 /x /x\nCOPY --from=a /y /y\nCOPY --from=TOOL z /z\n";
     let (dockerfile, _) = anyarch_dockerfile::parse(text);
     let platform = Platform::new("linux", "amd64");
     let input = Input {
@@ -271,6 +273,8 @@ fn outside_names_are_those_of_needed_stages() {
         platform: &platform,
         build_platform: &platform,
         context: 0,
+        named: &BTreeMap::from([("tool".to_owned(), Named::Folder(1))]),
+        fresh: &Fresh::default(),
         part: "test",
     };
     let names: Vec<(String, usize)> = outside_names(&input)
