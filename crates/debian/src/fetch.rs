@@ -16,6 +16,30 @@ pub trait Fetch: Sync {
     /// The body of `url` from byte `offset` on. A server without ranges may answer from 0; [`Fetched::offset`]
     /// says which it was.
     fn get(&self, url: &str, offset: u64) -> Result<Fetched, FetchError>;
+
+    /// The body of `url` unless it is still what the server gave out with `known`. One that cannot
+    /// ask for less asks for everything.
+    fn get_if_changed(&self, url: &str, known: Option<&Validator>) -> Result<Changed, FetchError> {
+        let _ = known;
+        Ok(Changed::To(self.get(url, 0)?, None))
+    }
+}
+
+/// What a server calls one state of a content (RFC 9110, section 8.8).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Validator {
+    /// `ETag`
+    Tag(String),
+    /// `Last-Modified`
+    Time(String),
+}
+
+/// An answer to [`Fetch::get_if_changed`].
+pub enum Changed {
+    /// It is what it was.
+    No,
+    /// It is this, and what the server calls it.
+    To(Fetched, Option<Validator>),
 }
 
 /// An answer to [`Fetch::get`].

@@ -43,7 +43,7 @@ pub use configure::{Command, RunResult, configure};
 pub use control::ControlError;
 pub use download::download;
 pub use error::DebianError;
-pub use fetch::{Fetch, FetchError, Fetched, Packages};
+pub use fetch::{Changed, Fetch, FetchError, Fetched, Packages, Validator};
 pub use member::extract_file;
 pub use relation::RelationError;
 pub use release::ReleaseError;

@@ -4,15 +4,42 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::PathBuf;
 
+use anyarch_debian::{Changed, Validator};
 use anyarch_oci::{Algorithm, Digest};
 use anyarch_sandbox::Cancel;
+use serde::{Deserialize, Serialize};
 
+use crate::cache;
 use crate::context::unpack_context;
 use crate::engine::{Engine, Session};
 use crate::error::{BuildError, Context};
 use crate::event::{Event, OnEvent};
 use crate::git::{Checkout, GitUrl};
 use crate::op::CopyOp;
+
+/// What a server gave out for a URL last time, and what it called that.
+#[derive(Serialize, Deserialize)]
+struct Known {
+    tag: Option<String>,
+    time: Option<String>,
+    digest: Digest,
+}
+
+impl Known {
+    fn new(validator: Validator, digest: Digest) -> Known {
+        match validator {
+            Validator::Tag(tag) => Known { tag: Some(tag), time: None, digest },
+            Validator::Time(time) => Known { tag: None, time: Some(time), digest },
+        }
+    }
+
+    fn validator(&self) -> Validator {
+        match (&self.tag, &self.time) {
+            (Some(tag), _) => Validator::Tag(tag.clone()),
+            (None, time) => Validator::Time(time.clone().unwrap_or_default()),
+        }
+    }
+}
 
 /// What one source of the network brought.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,7 +111,22 @@ impl Session<'_> {
         let what = || format!("failed to fetch {url}");
         let algorithm = checksum.map_or(Algorithm::Sha256, Digest::algorithm);
         let mut ingest = self.store().ingest_with(algorithm).context(what)?;
-        let mut fetched = self.engine.fetch.get(url, 0).context(what)?;
+        let record = self.url_record(url);
+        let known: Option<Known> = cache::read(self.store(), &record)?;
+        let known = known
+            .filter(|known| checksum.is_none() && self.store().blob_size(&known.digest).is_some());
+        let validator = known.as_ref().map(Known::validator);
+        let (mut fetched, validator) =
+            match self.engine.fetch.get_if_changed(url, validator.as_ref()).context(what)? {
+                Changed::To(fetched, validator) => (fetched, validator),
+                Changed::No => match known {
+                    Some(known) => return Ok(known.digest),
+                    None => {
+                        return Err(BuildError::failed(what())
+                            .because("the server sent nothing, although nothing was known"));
+                    }
+                },
+            };
         let mut buffer = vec![0; 1 << 17];
         let mut broke_at = None;
         loop {
@@ -104,7 +146,16 @@ impl Session<'_> {
             }
         }
         let (digest, _) = ingest.commit(checksum).context(what)?;
+        if let Some(validator) = validator {
+            let known = Known::new(validator, digest.clone());
+            self.store().write_json(&record, &known).context(what)?;
+        }
         Ok(digest)
+    }
+
+    fn url_record(&self, url: &str) -> PathBuf {
+        let name = Digest::sha256(url.as_bytes());
+        self.store().root().join("cache/urls").join(name.hex())
     }
 
     /// The folder of a context of the network: a repository, or an archive. A file that is none is
@@ -162,4 +213,59 @@ pub fn fetch_context(
 /// Whether a text names a build context of the network.
 pub fn is_remote_context(text: &str) -> bool {
     crate::git::is_remote(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use anyarch_debian::{Fetch, FetchError, Fetched};
+
+    use super::*;
+    use crate::testing;
+
+    /// A server whose content has a tag; notes what is asked and how much it sends.
+    struct Tagged(&'static Mutex<(&'static str, Vec<Option<Validator>>)>);
+
+    impl Fetch for Tagged {
+        fn get(&self, _: &str, _: u64) -> Result<Fetched, FetchError> {
+            Err(FetchError::NotFound)
+        }
+
+        fn get_if_changed(
+            &self,
+            _: &str,
+            known: Option<&Validator>,
+        ) -> Result<Changed, FetchError> {
+            let mut state = self.0.lock().unwrap();
+            state.1.push(known.cloned());
+            let tag = Validator::Tag(format!("\"{}\"", state.0));
+            if known == Some(&tag) {
+                return Ok(Changed::No);
+            }
+            let body = Box::new(state.0.as_bytes());
+            Ok(Changed::To(Fetched { body, length: None, offset: 0 }, Some(tag)))
+        }
+    }
+
+    #[test]
+    fn a_file_that_did_not_change_is_not_sent_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = Box::leak(Box::new(Mutex::new(("one", Vec::new()))));
+        let mut engine = testing::engine(folder.path());
+        engine.fetch = Box::new(Tagged(state));
+        let cancel = Cancel::new();
+        let session = Session::new(&engine, 0, &|_| {}, &cancel);
+        let fetch = |checksum| session.fetch_file("http://h.example/f", checksum);
+        let one = Digest::sha256(b"one");
+        assert_eq!((fetch(None).unwrap(), fetch(None).unwrap()), (one.clone(), one.clone()));
+        state.lock().unwrap().0 = "two";
+        assert_eq!(fetch(None).unwrap(), Digest::sha256(b"two"));
+        // What is demanded and there is not asked for; what is lost is asked for as new.
+        assert_eq!(fetch(Some(&one)).unwrap(), one);
+        std::fs::remove_file(session.store().blob_path(&Digest::sha256(b"two"))).unwrap();
+        assert_eq!(fetch(None).unwrap(), Digest::sha256(b"two"));
+        let tag = |text: &str| Some(Validator::Tag(format!("\"{text}\"")));
+        assert_eq!(state.lock().unwrap().1, [None, tag("one"), tag("one"), None]);
+    }
 }
