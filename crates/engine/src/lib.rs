@@ -28,6 +28,8 @@ mod git;
 mod graph;
 mod host;
 mod image;
+mod images;
+mod inputs;
 mod local;
 mod lock;
 mod mounts;

@@ -18,9 +18,9 @@ use crate::caches::Cache;
 use crate::engine::Session;
 use crate::error::{BuildError, Context};
 use crate::file::Origin;
+use crate::inputs::Origins;
 use crate::op::{ExecOp, MountOp};
 use crate::snapshot::Writable;
-use crate::solve::Origins;
 
 /// Permission bits of a tmpfs.
 const TMPFS_MODE: u32 = 0o1777;

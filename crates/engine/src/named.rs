@@ -13,7 +13,7 @@ use anyarch_store::Store;
 use crate::engine::Session;
 use crate::error::{BuildError, Context};
 use crate::event::Event;
-use crate::resolve::{ResolvedImage, image_for};
+use crate::images::{ResolvedImage, image_for, resolved_image};
 
 /// The annotation under which a layout keeps the tag of an image (image-spec, "Annotations").
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -210,7 +210,7 @@ impl Session<'_> {
         let reference = reference.map_err(|error| BuildError::failed(what()).because(error))?;
         let image = image_for(&images, &reference, (found, bytes), platform)?;
         let shown = format!("{name} ({})", image.0.digest.short());
-        let image = crate::resolve::resolved_image(&images, &reference, image, &shown)?;
+        let image = resolved_image(&images, &reference, image, &shown)?;
         for layer in &image.op.layers {
             take_over(self.store(), &images, &layer.descriptor)?;
         }

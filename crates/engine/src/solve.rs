@@ -9,21 +9,20 @@ use std::path::Path;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use anyarch_dockerfile::IgnoreFile;
 use anyarch_oci::Digest;
 
 use crate::base::ResolvedBase;
-use crate::cache::{self, KeyParts, Record};
+use crate::cache::{self, Record};
 use crate::chain::Chain;
 use crate::context::Files;
 use crate::engine::Session;
-use crate::error::{BuildError, Context, ErrorKind, io_hint};
-use crate::event::{Event, Outcome, StepId, Stream, Unit};
+use crate::error::{BuildError, ErrorKind, io_hint};
+use crate::event::{Event, Outcome, StepId, Stream};
 use crate::exec::{ended_badly, shorten};
-use crate::file::{Origin, exclude_of};
 use crate::foreign::{NativeTree, Natives, Twins};
 use crate::graph::{BuildGraph, Step};
-use crate::op::{CopyFrom, ImageOp, Op};
+use crate::inputs::{Inputs, Keyed, Origins, input_digest};
+use crate::op::Op;
 use crate::remote::Remote;
 use crate::resolve::Resolved;
 use crate::tally::Tally;
@@ -52,68 +51,6 @@ struct Done {
     chain: Chain,
     cached: bool,
     key: Option<Digest>,
-}
-
-/// What a step works on.
-#[derive(Default)]
-pub(crate) struct Inputs {
-    pub(crate) parent: Chain,
-    /// The trees that it copies or mounts from, by step.
-    pub(crate) trees: BTreeMap<StepId, Chain>,
-    /// Where twins of its programs may be taken from.
-    pub(crate) sibling: Option<Chain>,
-    /// What it works on where that is the empty tree.
-    nothing: Chain,
-}
-
-impl Inputs {
-    /// The trees that a step needs, once all of them are there.
-    pub(crate) fn of(step: &Step, chain: &dyn Fn(StepId) -> Chain) -> Inputs {
-        let trees = step.op.takes_from().into_iter().filter_map(|from| match from {
-            CopyFrom::Step(from) => from.map(|from| (from, chain(from))),
-            CopyFrom::Context(_) => None,
-        });
-        Inputs {
-            parent: step.parent.map(chain).unwrap_or_default(),
-            trees: trees.collect(),
-            ..Inputs::default()
-        }
-    }
-
-    fn origin<'a>(&'a self, resolved: &'a Resolved, from: CopyFrom) -> Origin<'a> {
-        match from {
-            CopyFrom::Context(number) => Origin::Context(&resolved.contexts[number]),
-            CopyFrom::Step(step) => {
-                let tree = step.and_then(|step| self.trees.get(&step));
-                Origin::Tree(tree.unwrap_or(&self.nothing))
-            }
-        }
-    }
-
-    /// What the step is done to: a linked copy is made on nothing, and its layer laid on whatever is
-    /// below.
-    fn below(&self, op: &Op) -> &Chain {
-        if is_linked(op) { &self.nothing } else { &self.parent }
-    }
-
-    /// The tree that a step leaves, from the result that is kept of it.
-    pub(crate) fn place(&self, op: &Op, result: Chain) -> Chain {
-        if is_linked(op) { self.parent.on_top(&result) } else { result }
-    }
-}
-
-fn is_linked(op: &Op) -> bool {
-    matches!(op, Op::Copy(copy) if copy.link)
-}
-
-/// What decides the result of a step.
-pub(crate) struct Keyed {
-    pub(crate) parts: KeyParts,
-    pub(crate) key: Digest,
-    /// The files that it takes in.
-    pub(crate) files: Files,
-    /// Those of the network.
-    remote: Vec<Remote>,
 }
 
 /// How the programs of a step are run.
@@ -187,10 +124,10 @@ impl Session<'_> {
                     return;
                 }
                 match next(graph, &now) {
-                    Some((step, inputs)) => {
+                    Some((step, mut inputs)) => {
                         let sibling = graph.step(step).sibling;
-                        let sibling = sibling.and_then(|native| now.chains[native.0].clone());
-                        break (step, Inputs { sibling, ..inputs });
+                        inputs.sibling = sibling.and_then(|native| now.chains[native.0].clone());
+                        break (step, inputs);
                     }
                     None => now = changed.wait(now).unwrap_or_else(PoisonError::into_inner),
                 }
@@ -328,25 +265,6 @@ impl Session<'_> {
         done(chain, false)
     }
 
-    /// What decides the result of a step that is no pull. Files of the network are fetched for it.
-    pub(crate) fn key_of(
-        &self,
-        resolved: &Resolved,
-        step: &Step,
-        inputs: &Inputs,
-    ) -> Result<Keyed, BuildError> {
-        let remote = match &step.op {
-            Op::Copy(copy) => self.fetch_remote(copy)?,
-            _ => Vec::new(),
-        };
-        let mut files = Files::new();
-        let origins = |from| inputs.origin(resolved, from);
-        let input = input_digest(&step.op, &origins, &remote, &mut files)?;
-        let below = inputs.below(&step.op);
-        let parts = KeyParts::new(&step.op, input, &step.platform, below, self.layout())?;
-        Ok(Keyed { key: parts.key()?, parts, files, remote })
-    }
-
     fn run_op(
         &self,
         resolved: &Resolved,
@@ -406,108 +324,6 @@ impl Session<'_> {
         const NONE: u64 = 1 << 20;
         let left = self.store().free_space().ok()?;
         (left < NONE).then(|| io_hint(&std::io::ErrorKind::StorageFull.into())).flatten()
-    }
-
-    /// Brings the layers of an image into the store.
-    pub(crate) fn pull(&self, step: StepId, image: &ImageOp) -> Result<(Chain, bool), BuildError> {
-        let mut chain = Chain::default();
-        let mut known = true;
-        for layer in &image.layers {
-            self.check_cancelled()?;
-            let descriptor = &layer.descriptor;
-            let here = self.store().blob_size(&descriptor.digest) == Some(descriptor.size);
-            if !here && !self.look_up {
-                if known {
-                    (self.on)(Event::Started { step });
-                }
-                known = false;
-                self.pull_blob(step, image, descriptor)?;
-            }
-            chain = chain.with(descriptor.clone(), layer.diff_id.clone());
-        }
-        Ok((chain, known))
-    }
-
-    fn pull_blob(
-        &self,
-        step: StepId,
-        image: &ImageOp,
-        blob: &anyarch_oci::Descriptor,
-    ) -> Result<(), BuildError> {
-        use std::io::{Read, Write};
-        let what = || format!("failed to pull layer {} of {}", blob.digest, image.reference);
-        let reference = image.reference.parse().map_err(|error: anyarch_oci::ReferenceError| {
-            BuildError::input(what()).because(error)
-        })?;
-        let open = |offset| self.engine.images.blob(&reference, blob, offset).context(what);
-        let mut body = open(0)?;
-        let mut ingest = self.store().ingest_with(blob.digest.algorithm()).context(what)?;
-        let mut buffer = vec![0; 1 << 17];
-        // Where the connection broke last: one that brings nothing new is not worth another.
-        let mut broke_at = None;
-        loop {
-            self.check_cancelled()?;
-            let count = match body.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(count) => count,
-                Err(_) if broke_at != Some(ingest.size()) => {
-                    broke_at = Some(ingest.size());
-                    body = open(ingest.size())?;
-                    continue;
-                }
-                Err(error) => return Err(error).context(what),
-            };
-            if ingest.size() + count as u64 > blob.size {
-                return Err(BuildError::failed(what())
-                    .because(format!("more than the {} bytes promised came", blob.size)));
-            }
-            ingest.write_all(&buffer[..count]).context(what)?;
-            (self.on)(Event::Progress {
-                step: Some(step),
-                what: format!("pull {}", blob.digest.short()),
-                done: ingest.size(),
-                total: Some(blob.size),
-                unit: Unit::Bytes,
-            });
-        }
-        ingest.commit(Some(&blob.digest)).context(what)?;
-        Ok(())
-    }
-}
-
-/// Finds where files are taken from.
-pub(crate) type Origins<'a> = &'a dyn Fn(CopyFrom) -> Origin<'a>;
-
-/// Digest of what a step takes in besides its parent; `None` where it takes nothing.
-fn input_digest(
-    op: &Op,
-    origins: Origins<'_>,
-    remote: &[Remote],
-    files: &mut Files,
-) -> Result<Option<String>, BuildError> {
-    match op {
-        Op::Copy(copy) => {
-            let exclude = exclude_of(copy)?;
-            let mut all = origins(copy.from).digest(&copy.local(), &exclude, files)?;
-            for (source, brought) in copy.remote().zip(remote) {
-                let identity = brought.identity();
-                all.push_str(&format!("\n{identity}"));
-                files.insert(source.to_owned(), identity);
-            }
-            Ok(Some(all))
-        }
-        Op::Exec(exec) if !op.takes_from().is_empty() => {
-            let mut all = String::new();
-            for mount in &exec.mounts {
-                if let Some((from, source)) = mount.source() {
-                    let none = IgnoreFile::default();
-                    let digest = origins(from).digest(&[&source], &none, files)?;
-                    all.push_str(&format!("{digest}\n"));
-                }
-            }
-            Ok(Some(Digest::sha256(all.as_bytes()).to_string()))
-        }
-        _ => Ok(None),
     }
 }
 

@@ -19,9 +19,9 @@ use crate::engine::{Engine, Session};
 use crate::error::BuildError;
 use crate::event::{OnEvent, StepId};
 use crate::graph::{BuildGraph, Step};
+use crate::inputs::{Inputs, Keyed};
 use crate::op::Op;
 use crate::resolve::Resolved;
-use crate::solve::{Inputs, Keyed};
 
 /// Tells for every step of the selected tiers, and of what they need, whether it would run and why.
 /// Nothing is built; files of the network that an `ADD` names are fetched, because what they hold

@@ -12,8 +12,8 @@ use super::{Place, Ready};
 use crate::engine::Session;
 use crate::error::BuildError;
 use crate::event::Event;
+use crate::images::{image_for, read_config};
 use crate::local::StoreImages;
-use crate::resolve::{image_for, read_config};
 
 impl Place {
     /// A tag here, as a reference.

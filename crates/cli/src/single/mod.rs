@@ -4,164 +4,34 @@
 //! It becomes a plan of one flavor with one tier, so everything below is the same as for a family. The
 //! `[base]` tables of a plan file that is there are known to it.
 
+mod args;
+
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use anyarch_engine::{
-    BuildError, BuildRequest, BuiltImage, Engine, Output, build, export, export_files, export_tar,
+    BuildError, BuildRequest, BuiltImage, Engine, build, export, export_files, export_tar,
     fetch_context, is_remote_context, tag_as,
 };
-use anyarch_oci::{Platform, Reference};
-use anyarch_plan::{ContextSource, Plan, target};
+use anyarch_oci::Platform;
+use anyarch_plan::{Plan, target};
 use anyarch_sandbox::Cancel;
 use toml::{Table, Value};
 
-use crate::args::StepArgs;
 use crate::failure::Failure;
 use crate::global::Global;
 use crate::verb::build::ImageView;
 use crate::workshop::Workshop;
 use crate::{files, output, text};
 
+pub(crate) use self::args::SingleArgs;
+
+use self::args::OutputArg;
+use crate::args::StepArgs;
+
 /// Name of the project, flavor and tier that stand for the one image.
 const NAME: &str = "image";
-
-/// Flags for one Dockerfile.
-#[derive(Debug, clap::Args)]
-#[command(
-    next_help_heading = "One Dockerfile without a plan (then the argument is the build context)"
-)]
-pub(crate) struct SingleArgs {
-    /// The Dockerfile, `-` for standard input [default with another of these flags:
-    /// CONTEXT/Dockerfile]
-    #[arg(short, long, value_name = "FILE")]
-    file: Option<PathBuf>,
-    /// Name of the image in the local store
-    #[arg(short, long, value_name = "REPOSITORY[:TAG]")]
-    tag: Vec<Reference>,
-    /// Stage to build [default: the last]
-    #[arg(long, value_name = "STAGE")]
-    target: Option<String>,
-    /// Platforms to build for [default: this machine's]
-    #[arg(long, value_name = "PLATFORM", value_delimiter = ',')]
-    platform: Vec<Platform>,
-    /// Value for an ARG; without a value, that of the variable of that name
-    #[arg(long, value_name = "NAME[=VALUE]")]
-    build_arg: Vec<String>,
-    /// What a name in the Dockerfile means: NAME=FOLDER, NAME=docker-image://REFERENCE,
-    /// NAME=oci-layout://FOLDER[:TAG], or the URL of a git repository or an archive
-    #[arg(long, value_name = "NAME=SOURCE")]
-    build_context: Vec<ContextArg>,
-    /// Write the image to a file (type=oci|docker,dest=FILE) or a folder of an OCI layout
-    /// (type=oci-layout,dest=DIR), or the files in it to a folder (type=local,dest=DIR, or only DIR) or
-    /// a tar archive (type=tar,dest=FILE, or `-`)
-    #[arg(short, long, value_name = "OUTPUT")]
-    output: Option<OutputArg>,
-    /// Write the digest of the image's configuration to this file
-    #[arg(long, value_name = "FILE")]
-    iidfile: Option<PathBuf>,
-}
-
-/// `NAME=SOURCE`.
-#[derive(Clone, Debug)]
-struct ContextArg {
-    name: String,
-    source: ContextSource,
-}
-
-impl FromStr for ContextArg {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<ContextArg, String> {
-        let (name, source) = text.split_once('=').ok_or("expected NAME=SOURCE")?;
-        match ContextSource::parse(source)? {
-            _ if name.is_empty() => Err("the name is missing; expected NAME=SOURCE".to_owned()),
-            ContextSource::Target(_) => {
-                Err("target: names a tier, so it is for plans only".to_owned())
-            }
-            source => Ok(ContextArg { name: name.to_owned(), source }),
-        }
-    }
-}
-
-impl ContextArg {
-    /// The source as a plan in any folder can have it.
-    fn absolute(&self) -> Result<ContextSource, Failure> {
-        let absolute = |folder: &str| files::absolute(Path::new(folder));
-        Ok(match self.source.clone() {
-            ContextSource::Folder(folder) => ContextSource::Folder(absolute(&folder)?),
-            ContextSource::OciLayout { folder, tag, digest } => {
-                ContextSource::OciLayout { folder: absolute(&folder)?, tag, digest }
-            }
-            other => other,
-        })
-    }
-}
-
-/// `type=oci,dest=FILE`, as buildx has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum OutputArg {
-    /// The image.
-    Image(Output),
-    /// The files in it, to a folder.
-    Files(PathBuf),
-    /// The same as an archive; `None` is standard output.
-    Tar(Option<PathBuf>),
-}
-
-impl FromStr for OutputArg {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<OutputArg, String> {
-        if !text.contains('=') {
-            return Ok(match text {
-                "-" => OutputArg::Tar(None),
-                folder => OutputArg::Files(PathBuf::from(folder)),
-            });
-        }
-        let (mut kind, mut path) = (None, None);
-        for field in text.split(',') {
-            match field.split_once('=') {
-                Some(("type", value)) => kind = Some(value),
-                Some(("dest", value)) => path = Some(PathBuf::from(value)),
-                Some((key, _)) => {
-                    return Err(format!("unknown key `{key}`; expected type and dest"));
-                }
-                None => {
-                    return Err(format!("`{field}` is not KEY=VALUE; expected type=oci,dest=FILE"));
-                }
-            }
-        }
-        let path = path.ok_or("dest is missing; expected type=oci,dest=FILE")?;
-        match kind {
-            Some("oci") => Ok(OutputArg::Image(Output::OciArchive(path))),
-            Some("oci-layout") => Ok(OutputArg::Image(Output::OciLayout(path))),
-            Some("docker") => Ok(OutputArg::Image(Output::DockerArchive(path))),
-            Some("local") => Ok(OutputArg::Files(path)),
-            Some("tar") => Ok(OutputArg::Tar(Some(path).filter(|path| path != Path::new("-")))),
-            Some(other) => Err(format!(
-                "type `{other}` is not supported; there are local, tar, oci, oci-layout and docker"
-            )),
-            None => Err("type is missing; expected type=oci,dest=FILE".to_owned()),
-        }
-    }
-}
-
-impl SingleArgs {
-    /// Whether any of them is given.
-    pub(crate) fn is_asked_for(&self) -> bool {
-        self.file.is_some()
-            || !self.tag.is_empty()
-            || self.target.is_some()
-            || !self.platform.is_empty()
-            || !self.build_arg.is_empty()
-            || !self.build_context.is_empty()
-            || self.output.is_some()
-            || self.iidfile.is_some()
-    }
-}
 
 /// Builds one Dockerfile.
 pub(crate) fn run(
@@ -402,34 +272,4 @@ fn plan(
         let said: Vec<&str> = findings.iter().map(|finding| finding.message.as_str()).collect();
         Failure::usage(format!("this cannot be built: {}", said.join("; ")))
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn outputs_are_those_of_buildx() {
-        let of = |text: &str| text.parse::<OutputArg>();
-        let image = |output| Ok(OutputArg::Image(output));
-        assert_eq!(of("type=oci,dest=a.tar"), image(Output::OciArchive("a.tar".into())));
-        assert_eq!(of("dest=a.tar,type=docker"), image(Output::DockerArchive("a.tar".into())));
-        for text in ["out", "type=local,dest=out"] {
-            assert_eq!(of(text), Ok(OutputArg::Files("out".into())));
-        }
-        assert_eq!(of("type=tar,dest=a.tar"), Ok(OutputArg::Tar(Some("a.tar".into()))));
-        for text in ["-", "type=tar,dest=-"] {
-            assert_eq!(of(text), Ok(OutputArg::Tar(None)));
-        }
-        for (text, said) in [
-            ("type=local,out", "KEY=VALUE"),
-            ("type=oci", "dest is missing"),
-            ("dest=x", "type is missing"),
-            ("type=registry,dest=x", "not supported"),
-            ("type=oci,name=x,dest=y", "unknown key `name`"),
-        ] {
-            let error = of(text).unwrap_err();
-            assert!(error.contains(said), "{text}: {error}");
-        }
-    }
 }
