@@ -316,7 +316,9 @@ fn unpack(
     ignore_owner: bool,
 ) -> Result<(), BuildError> {
     let what = || format!("failed to unpack {}", path.display());
+    let limit = decode::most_unpacked(from.metadata(path).context(what)?.size);
     let (_, plain) = decode::decode(from.open_file(path).context(what)?).context(what)?;
+    let plain = decode::Bounded::new(plain, limit);
     to.create_dir_all(destination, 0o755, 0, 0).context(what)?;
     let prefix = destination.strip_prefix("/").unwrap_or(destination).to_owned();
     let options = ExtractOptions { prefix, owner, ignore_owner, ..ExtractOptions::default() };

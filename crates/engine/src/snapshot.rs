@@ -10,6 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
+use anyarch_layer::decode::most_unpacked;
 use anyarch_layer::{ApplyOptions, Compression, LayerOptions, Root, apply_layer, write_layer};
 use anyarch_oci::{ChainId, Descriptor};
 use anyarch_sandbox::OverlayMount;
@@ -104,8 +105,11 @@ impl Session<'_> {
         })?;
         let writable = self.mount(below)?;
         let root = Root::open(writable.root()).context(what)?;
-        let options =
-            ApplyOptions { ignore_owner: self.engine.host.single_id, ..ApplyOptions::default() };
+        let options = ApplyOptions {
+            ignore_owner: self.engine.host.single_id,
+            limit: Some(most_unpacked(layer.descriptor.size)),
+            ..ApplyOptions::default()
+        };
         let applied = apply_layer(blob.file, &root, &options).context(what)?;
         if applied.diff_id != layer.diff_id {
             return Err(BuildError::failed(what()).because(format!(

@@ -10,7 +10,7 @@ use anyarch_oci::{DiffId, Hasher};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::archive::Reader;
-use crate::decode::{self, Format};
+use crate::decode::{self, Bounded, Format};
 use crate::error::LayerError;
 use crate::extract::{Devices, ExtractOptions, Extractor};
 use crate::root::Root;
@@ -24,6 +24,8 @@ pub struct ApplyOptions {
     pub ignore_owner: bool,
     /// Device nodes.
     pub devices: Devices,
+    /// Most bytes that the layer may unpack to; [`decode::most_unpacked`] of its size is a sane bound.
+    pub limit: Option<u64>,
 }
 
 /// What was applied.
@@ -49,7 +51,8 @@ pub fn apply_layer(
     let (to_files, chunks) = bounded::<io::Result<Arc<Vec<u8>>>>(4);
     let (to_hash, hashed) = bounded::<Arc<Vec<u8>>>(4);
     thread::scope(|scope| {
-        let decoder = scope.spawn(move || decompress(blob, &to_files, &to_hash));
+        let limit = options.limit.unwrap_or(u64::MAX);
+        let decoder = scope.spawn(move || decompress(blob, limit, &to_files, &to_hash));
         let hasher = scope.spawn(move || {
             let mut hasher = Hasher::new();
             let mut bytes = 0;
@@ -84,13 +87,15 @@ fn unpack(chunks: Chunks, root: &Root, options: &ApplyOptions) -> Result<u64, La
 
 fn decompress(
     blob: impl Read + Send,
+    limit: u64,
     to_files: &Sender<io::Result<Arc<Vec<u8>>>>,
     to_hash: &Sender<Arc<Vec<u8>>>,
 ) -> Result<(), LayerError> {
-    let (format, mut plain) = decode::decode(blob).map_err(|source| LayerError::Read { source })?;
+    let (format, plain) = decode::decode(blob).map_err(|source| LayerError::Read { source })?;
     if matches!(format, Format::Xz | Format::Bzip2) {
         return Err(LayerError::Compression { format: format.name() });
     }
+    let mut plain = Bounded::new(plain, limit);
     loop {
         let mut chunk = Vec::with_capacity(CHUNK);
         let read = plain.by_ref().take(CHUNK as u64).read_to_end(&mut chunk);

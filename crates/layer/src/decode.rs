@@ -59,6 +59,47 @@ pub fn decode<'a>(input: impl Read + Send + 'a) -> io::Result<(Format, Box<dyn R
     Ok((format, plain))
 }
 
+/// Most bytes that a file of this size may unpack to: 16 GiB, and 128 times its size. What people keep
+/// in images shrinks to a tenth, logs to a fiftieth; what shrinks to less is large only if somebody
+/// meant harm or recorded zeros, and a few files of zeros fit into the 16 GiB.
+pub fn most_unpacked(compressed: u64) -> u64 {
+    compressed.saturating_mul(128).saturating_add(16 << 30)
+}
+
+/// Why a bounded reader stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it unpacks to more than {limit} bytes, which is too much for its size")]
+pub struct TooLarge {
+    /// The bound.
+    pub limit: u64,
+}
+
+/// A reader that fails with [`TooLarge`] at the first byte behind a limit.
+#[derive(Debug)]
+pub struct Bounded<R> {
+    inner: R,
+    limit: u64,
+    left: u64,
+}
+
+impl<R: Read> Bounded<R> {
+    /// Gives at most `limit` bytes of `inner`.
+    pub fn new(inner: R, limit: u64) -> Bounded<R> {
+        Bounded { inner, limit, left: limit }
+    }
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let got = self.inner.read(buffer)?;
+        match self.left.checked_sub(got as u64) {
+            Some(left) => self.left = left,
+            None => return Err(io::Error::other(TooLarge { limit: self.limit })),
+        }
+        Ok(got)
+    }
+}
+
 /// Gives the first bytes in one piece, whatever pieces the input comes in.
 struct Prefetch<R> {
     start: io::Cursor<Vec<u8>>,
@@ -79,5 +120,21 @@ impl<R: Read> Read for Prefetch<R> {
             0 => self.rest.read(buffer),
             got => Ok(got),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounded_readers_give_all_up_to_their_limit_and_no_more() {
+        let mut out = Vec::new();
+        Bounded::new(&b"12345"[..], 5).read_to_end(&mut out).unwrap();
+        assert_eq!(out, b"12345");
+        let error = Bounded::new(&b"123456"[..], 5).read_to_end(&mut out).unwrap_err();
+        assert_eq!(error.to_string(), TooLarge { limit: 5 }.to_string());
+        assert_eq!(most_unpacked(1 << 30), 144 << 30);
+        assert_eq!(most_unpacked(u64::MAX), u64::MAX);
     }
 }

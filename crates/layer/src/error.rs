@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::decode::TooLarge;
+
 /// A failure to read, write, unpack or copy files.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -86,10 +88,12 @@ pub enum LayerError {
         source: io::Error,
     },
     /// The archive does not follow the tar format.
-    #[error("the archive is damaged at byte {offset}: {reason}")]
+    #[error("the archive is damaged at byte {offset}, {place}: {reason}")]
     Archive {
         /// Offset in the uncompressed archive.
         offset: u64,
+        /// Which entry that is, or comes after.
+        place: String,
         /// What is wrong there.
         reason: &'static str,
     },
@@ -152,6 +156,10 @@ pub enum LayerError {
     Thread,
 }
 
+fn is_too_large(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<TooLarge>())
+}
+
 impl LayerError {
     /// What a person can do about it, where something can be done.
     pub fn hint(&self) -> Option<String> {
@@ -178,6 +186,9 @@ impl LayerError {
                     Some(24) => "too many open files: raise the limit (ulimit -n)",
                     _ => return None,
                 }
+            }
+            LayerError::Read { source } if is_too_large(source) => {
+                "it is a bomb, or holds little but zeros: keep such files with holes (tar --sparse), which do not count"
             }
             LayerError::Truncated { .. } | LayerError::Archive { .. } | LayerError::Read { .. } => {
                 "the file is damaged or was not transferred completely: fetch it again"

@@ -167,6 +167,9 @@ impl<'a> Extractor<'a> {
         reader: &mut Reader<R>,
     ) -> Result<(), LayerError> {
         let path = self.options.prefix.join(clean(&entry.path)?);
+        if self.unpacked.is_some() {
+            refuse_below_a_whiteout(entry, &path)?;
+        }
         if self.unpacked.is_some()
             && let Some(hidden) =
                 path.file_name().and_then(|name| name.as_bytes().strip_prefix(b".wh."))
@@ -473,6 +476,22 @@ impl<'a> Extractor<'a> {
         self.current = None;
         self.done.entries += 1;
         Ok(())
+    }
+}
+
+/// Below the name of a deletion there can be nothing, except for the bookkeeping of aufs.
+fn refuse_below_a_whiteout(entry: &Entry, path: &Path) -> Result<(), LayerError> {
+    let mut parents = path.parent().into_iter().flat_map(Path::components);
+    let is_deletion = |component: Component<'_>| {
+        let name = component.as_os_str().as_bytes();
+        name.starts_with(b".wh.") && !name.starts_with(b".wh..wh.")
+    };
+    match parents.any(is_deletion) {
+        false => Ok(()),
+        true => Err(LayerError::Refused {
+            name: entry.name(),
+            reason: "it lies below a name that means a deletion".to_owned(),
+        }),
     }
 }
 

@@ -224,10 +224,10 @@ fn damaged_headers() {
         |bytes: &[u8]| apply_layer(bytes, &root, &ApplyOptions::default()).unwrap_err().to_string();
     let mut bytes = good.clone();
     bytes[1024 + 3] = b'z';
-    assert_snapshot!(apply(&bytes), @"the archive is damaged at byte 1024: wrong header checksum");
-    assert_snapshot!(apply(&[7; 600]), @"the archive is damaged at byte 0: wrong header checksum");
+    assert_snapshot!(apply(&bytes), @"the archive is damaged at byte 1024, after the entry `a`: wrong header checksum");
+    assert_snapshot!(apply(&[7; 600]), @"the archive is damaged at byte 0, at its start: wrong header checksum");
     let gap = [&good[..1024], &[0; 512], &good[1024..]].concat();
-    assert_snapshot!(apply(&gap), @"the archive is damaged at byte 1536: data after the end mark");
+    assert_snapshot!(apply(&gap), @"the archive is damaged at byte 1536, after the entry `a`: data after the end mark");
     assert_snapshot!(apply(b"BZh91AY&SY"), @"the archive is compressed with bzip2, which a layer may not be");
 }
 

@@ -19,6 +19,7 @@ mod digests;
 mod disk;
 mod family;
 mod faults;
+mod hostile;
 mod image;
 mod inside;
 mod killed;

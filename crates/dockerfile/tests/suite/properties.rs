@@ -1,17 +1,18 @@
-//! What holds for any text.
+//! What holds for any text: the checks, with generated input.
 
-use std::ops::Range;
-
-use anyarch_dockerfile::{
-    Dockerfile, IgnoreFile, Instruction, Kind, Lexer, Word, parse, parse_trigger, path_match,
-};
+use anyarch_dockerfile::{IgnoreFile, Lexer, parse, parse_trigger, path_match};
 use proptest::prelude::*;
+
+use crate::checks::expander::{OPERATORS, Substitution};
+use crate::checks::ignore::Rule;
+use crate::checks::{expander, ignore, parser};
 
 /// Text that looks enough like a Dockerfile to get past the first character.
 fn dockerfile() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         prop::sample::select(vec![
             "FROM ",
+            "FROM a\n",
             "RUN ",
             "COPY ",
             "ADD ",
@@ -35,11 +36,13 @@ fn dockerfile() -> impl Strategy<Value = String> {
             "<<",
             "<<-",
             "EOF",
+            "\nEOF\n",
             "\"",
             "'",
             "\\",
             "`",
             "\n",
+            "\\\n",
             "\r\n",
             "\t",
             " ",
@@ -65,64 +68,61 @@ fn dockerfile() -> impl Strategy<Value = String> {
     prop::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat())
 }
 
-/// All places that a parsed file names.
-fn places(file: &Dockerfile) -> Vec<Range<usize>> {
-    let mut places = Vec::new();
-    let stages = file.stages.iter();
-    places.extend(
-        stages.clone().flat_map(|stage| [stage.span.bytes.clone(), stage.base_span.clone()]),
-    );
-    let instructions = file.meta_args.iter().chain(stages.flat_map(|stage| &stage.instructions));
-    instructions.for_each(|instruction| instruction_places(instruction, &mut places));
-    places
+/// A substitution that reads the same to a shell: no character with a meaning of its own.
+fn substitution() -> impl Strategy<Value = Substitution> {
+    let trim = prop::sample::select(&OPERATORS[6..]);
+    let plain = (prop::sample::select(&OPERATORS[..6]), "[a-cé_ ./]{0,4}");
+    let pattern = "[a-cé./*?]{0,5}";
+    prop_oneof![
+        plain.prop_map(|(operator, word)| Substitution { operator, word, replacement: None }),
+        (trim, pattern).prop_map(|(operator, word)| Substitution {
+            operator,
+            word,
+            replacement: None
+        }),
+        (prop::sample::select(vec!["/", "//"]), "[a-cé.*?]{1,5}", "[a-cx_.]{0,3}").prop_map(
+            |(operator, word, replacement)| Substitution {
+                operator,
+                word,
+                replacement: Some(replacement)
+            }
+        ),
+    ]
 }
 
-fn instruction_places(instruction: &Instruction, places: &mut Vec<Range<usize>>) {
-    places.push(instruction.span.bytes.clone());
-    let mut words = |words: &[Word]| places.extend(words.iter().map(|word| word.span.clone()));
-    match &instruction.kind {
-        Kind::Copy(copy) => {
-            words(&copy.sources);
-            words(copy.from.as_slice());
-        }
-        Kind::Add(add) => words(&add.sources),
-        Kind::Run(run) => places.extend(run.mounts.iter().map(|mount| mount.span.clone())),
-        Kind::OnBuild(inner) => instruction_places(inner, places),
-        _ => {}
-    }
+/// No value, no text, or text of the characters that patterns are made of.
+fn value() -> impl Strategy<Value = Option<String>> {
+    prop::option::of("[a-cé./]{0,7}")
 }
 
-fn check_file(text: &str) -> Result<(), TestCaseError> {
-    let (file, diagnostics) = parse(text);
-    let line_count = text.split_inclusive('\n').count();
-    for place in
-        places(&file).into_iter().chain(diagnostics.iter().map(|finding| finding.span.clone()))
-    {
-        // `get` refuses places outside the text, turned round or inside a character.
-        prop_assert!(text.get(place.clone()).is_some(), "{place:?} in {text:?}");
-    }
-    for stage in &file.stages {
-        for instruction in &stage.instructions {
-            let lines = &instruction.span.lines;
-            prop_assert!(
-                *lines.start() >= 1 && lines.start() <= lines.end() && *lines.end() <= line_count
-            );
-        }
-    }
-    prop_assert!(!file.stages.is_empty() || diagnostics.iter().any(|finding| finding.is_error()));
-    let _ = parse_trigger(text);
-    Ok(())
+fn rule() -> impl Strategy<Value = Rule> {
+    let piece = prop_oneof![
+        4 => Just("a"), 4 => Just("b"), 2 => Just("*"), 1 => Just("?"),
+        1 => Just("[a-b]"), 1 => Just("[^a]"), 1 => Just("\\a"), 1 => Just("c.d"),
+    ];
+    let part = prop_oneof![
+        1 => Just("**".to_owned()),
+        5 => prop::collection::vec(piece, 1..3)
+            .prop_map(|pieces| pieces.concat())
+            .prop_filter("two stars in a word", |part| !part.contains("**")),
+    ];
+    (any::<bool>(), prop::collection::vec(part, 1..4))
+        .prop_map(|(include, parts)| Rule { include, parts })
+}
+
+fn path() -> impl Strategy<Value = String> {
+    "(a|b|ab|c.d|ba)(/(a|b|ab|c.d|aa)){0,3}"
 }
 
 proptest! {
     #[test]
     fn any_text_parses_to_places_inside_it(text in any::<String>()) {
-        check_file(&text)?;
+        parser::any_text(&text);
     }
 
     #[test]
     fn text_like_a_dockerfile_parses_to_places_inside_it(text in dockerfile()) {
-        check_file(&text)?;
+        parser::any_text(&text);
     }
 
     #[test]
@@ -147,20 +147,27 @@ proptest! {
     }
 
     #[test]
-    fn any_word_expands_or_fails(word in "(\\$|\\{|\\}|[a:?+#%/*'\"\\\\ -]|\\PC){0,24}", value in any::<Option<String>>()) {
-        for lexer in [Lexer::new('\\'), Lexer::new('`'), Lexer::for_heredoc()] {
-            let one = lexer.expand(&word, &mut |_| value.clone());
-            let many = lexer.expand_words(&word, &mut |_| value.clone());
-            prop_assert_eq!(one.is_ok(), many.is_ok());
-        }
+    fn any_word_expands_or_fails(word in "(\\$|\\{|\\}|[a:?+#%/*'\"\\\\ `-]|\\PC){0,24}", value in any::<Option<String>>()) {
+        expander::any_word(&word, value.as_deref());
+    }
+
+    #[test]
+    fn quotes_protect_any_text(text in "(\\$|\\{|['\"\\\\ `\n]|\\PC){0,16}") {
+        expander::quoted(&text);
+    }
+
+    #[test]
+    fn substitutions_agree_with_the_model(substitution in substitution(), value in value()) {
+        // A pattern of stars alone also replaces nothing by something, which the model leaves open.
+        prop_assume!(substitution.replacement.is_none() || !substitution.may_match_nothing());
+        expander::agrees_with_the_model(&substitution, value.as_deref());
     }
 
     #[test]
     fn any_pattern_matches_or_fails(pattern in "([*?!/.a\\[\\]^\\\\-]|\\PC){0,16}", name in "([a/.]|\\PC){0,16}") {
-        let single = path_match(&pattern, &name);
-        if let Ok(file) = IgnoreFile::from_patterns([pattern.as_str()]) {
-            let answer = file.excludes(&name, true);
-            prop_assert_eq!(answer, file.excludes(&name, false));
+        ignore::any_file(&pattern, &name, "a");
+        if IgnoreFile::from_patterns([pattern.as_str()]).is_ok() {
+            let single = path_match(&pattern, &name);
             prop_assert!(single.is_ok() || pattern.contains('/') || pattern.starts_with('!') || pattern != pattern.trim());
         }
     }
@@ -172,18 +179,66 @@ proptest! {
         }
     }
 
-    /// The promise that walkers rely on: below a directory that is left out, and of which the
-    /// file says that nothing comes back, every path is left out.
+    #[test]
+    fn ignore_files_agree_with_the_model(rules in prop::collection::vec((rule(), 0usize..4), 1..6), path in path()) {
+        ignore::agrees_with_the_model(&rules, &path);
+    }
+
     #[test]
     fn a_closed_directory_stays_closed(
-        lines in prop::collection::vec("!?(\\*\\*|\\*|a|b|ab)(/(\\*\\*|\\*|a|b)){0,2}", 1..6),
-        directory in "(a|b|ab)(/(a|b)){0,1}",
-        below in "(a|b|c)(/(a|b)){0,2}",
+        rules in prop::collection::vec((rule(), 0usize..4), 1..6),
+        directory in path(),
+        below in path(),
     ) {
-        let file = IgnoreFile::parse(&lines.join("\n")).unwrap();
-        if file.excludes(&directory, true) && !file.may_reinclude_below(&directory) {
-            let path = format!("{directory}/{below}");
-            prop_assert!(file.excludes(&path, false), "{path}");
+        let text: String = rules.iter().map(|(rule, style)| rule.line(*style) + "\n").collect();
+        ignore::any_file(&text, &directory, &below);
+    }
+
+    #[test]
+    fn a_closed_directory_stays_closed_with_stars_in_words(
+        lines in prop::collection::vec("!?(\\*\\*|\\*|a|b|ab)(/(\\*\\*|\\*|a|b|a\\*\\*b|\\*\\*a)){0,2}", 1..6),
+        directory in path(),
+        below in path(),
+    ) {
+        ignore::any_file(&lines.join("\n"), &directory, &below);
+    }
+}
+
+/// The shell itself as the model, for many substitutions in one run of it.
+#[test]
+fn substitutions_agree_with_bash() {
+    use proptest::strategy::ValueTree;
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let mut cases = Vec::new();
+    let mut script = String::new();
+    while cases.len() < 2000 {
+        let pair = (substitution(), value()).new_tree(&mut runner).unwrap().current();
+        let (substitution, value) = &pair;
+        // bash has its own idea of what an empty match is.
+        if substitution.replacement.is_some() && substitution.may_match_nothing() {
+            continue;
+        }
+        let set = value.as_ref().map_or("unset x".to_owned(), |value| format!("x='{value}'"));
+        // In a subshell, which `?` ends.
+        let text = substitution.text();
+        script.push_str(&format!("{set}; (printf '%s' \"{text}\") 2>/dev/null; echo \"|$?\"\n"));
+        cases.push(pair);
+    }
+    let output = std::process::Command::new("bash")
+        .env("LC_ALL", "C.UTF-8")
+        .args(["--norc", "-c", &script])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines.len(), cases.len(), "{}", String::from_utf8_lossy(&output.stderr));
+    for ((substitution, value), line) in cases.iter().zip(lines) {
+        let text = substitution.text();
+        let ours = Lexer::new('\\').expand(&text, &mut |_| value.clone());
+        let (expected, status) = line.rsplit_once('|').unwrap();
+        match ours {
+            Ok(ours) => assert_eq!((ours.as_str(), "0"), (expected, status), "{text} of {value:?}"),
+            Err(error) => assert_ne!(status, "0", "{text} of {value:?}: {error}"),
         }
     }
 }

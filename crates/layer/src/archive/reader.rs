@@ -10,14 +10,14 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use super::header::{self, Block};
-use super::sparse::{self, MAX_SEGMENTS};
+use super::sparse::{self, MAX_SEGMENTS, MAX_SPARSE};
 use super::writer::padding;
 use super::{BLOCK, Entry, EntryKind, pax};
 use crate::error::LayerError;
 use crate::metadata::Time;
 use crate::xattr::{self, Xattrs};
 
-/// Longest extended header or long name that is read, in bytes.
+/// Most bytes of extended headers and long names that are read for one entry.
 const MAX_EXTENDED: u64 = 1 << 20;
 
 /// Reads a tar archive entry by entry. After [`Reader::next_entry`], `Read` gives the content of
@@ -29,6 +29,10 @@ pub struct Reader<R: Read> {
     stored: u64,
     padding: u64,
     name: String,
+    /// Which entry is being read, or came last, for messages about damage.
+    place: String,
+    /// Bytes of extended headers that the current entry may still have.
+    extended: u64,
     /// Logical position, size and remaining segments of the current entry; segments only if sparse.
     position: u64,
     size: u64,
@@ -62,6 +66,8 @@ impl<R: Read> Reader<R> {
             stored: 0,
             padding: 0,
             name: String::new(),
+            place: "at its start".to_owned(),
+            extended: MAX_EXTENDED,
             position: 0,
             size: 0,
             segments: VecDeque::new(),
@@ -73,6 +79,7 @@ impl<R: Read> Reader<R> {
     /// The next entry, or none at the end of the archive.
     pub fn next_entry(&mut self) -> Result<Option<Entry>, LayerError> {
         self.skip_rest()?;
+        self.extended = MAX_EXTENDED;
         let mut extended = Extended::default();
         loop {
             let Some(block) = self.header()? else { return Ok(None) };
@@ -90,7 +97,11 @@ impl<R: Read> Reader<R> {
                     self.padding = padding(self.stored) as u64;
                     self.skip_rest()?;
                 }
-                _ => return self.entry(&block, extended).map(Some),
+                _ => {
+                    let entry = self.entry(&block, extended)?;
+                    self.place = format!("after the entry `{}`", self.name);
+                    return Ok(Some(entry));
+                }
             }
         }
     }
@@ -174,6 +185,10 @@ impl<R: Read> Reader<R> {
 
     fn entry(&mut self, block: &Block, extended: Extended) -> Result<Entry, LayerError> {
         let mut path = extended.path.unwrap_or_else(|| block.name());
+        if let Some(name) = extended.sparse_name {
+            path = name;
+        }
+        self.place = format!("in the entry `{}`", String::from_utf8_lossy(&path));
         let flag = block.kind();
         let kind = match flag {
             // v7 archives mark directories by their name only.
@@ -192,9 +207,6 @@ impl<R: Read> Reader<R> {
             None => self.stored_size(block)?,
         };
         self.padding = padding(self.stored) as u64;
-        if let Some(name) = &extended.sparse_name {
-            path.clone_from(name);
-        }
         while path.len() > 1 && path.ends_with(b"/") {
             path.pop();
         }
@@ -309,6 +321,9 @@ impl<R: Read> Reader<R> {
         size: Option<u64>,
     ) -> Result<(), LayerError> {
         let Some(size) = size else { return Err(self.damaged("a sparse file without its size")) };
+        if size > MAX_SPARSE {
+            return Err(self.damaged("a sparse file of more than 16 TiB"));
+        }
         if !sparse::is_sound(&segments, size, self.stored) {
             return Err(self.damaged("damaged list of a sparse file"));
         }
@@ -371,9 +386,10 @@ impl<R: Read> Reader<R> {
 
     fn extended_content(&mut self, block: &Block) -> Result<Vec<u8>, LayerError> {
         let size = self.stored_size(block)?;
-        if size > MAX_EXTENDED {
-            return Err(self.damaged("an extended header of more than 1 MiB"));
-        }
+        let Some(left) = self.extended.checked_sub(size) else {
+            return Err(self.damaged("extended headers of more than 1 MiB"));
+        };
+        self.extended = left;
         let mut content = vec![0; size as usize];
         "an extended header".clone_into(&mut self.name);
         self.fill(&mut content)?;
@@ -420,7 +436,7 @@ impl<R: Read> Reader<R> {
     }
 
     fn damaged(&self, reason: &'static str) -> LayerError {
-        LayerError::Archive { offset: self.offset, reason }
+        LayerError::Archive { offset: self.offset, place: self.place.clone(), reason }
     }
 
     /// Skips content that nobody read, and padding.

@@ -6,6 +6,9 @@ pub(super) type Segments = Vec<(u64, u64)>;
 /// More segments than any real file has; a bound on memory for hostile ones.
 pub(super) const MAX_SEGMENTS: usize = 1 << 18;
 
+/// Longest file with holes, in bytes: what ext4 can hold, so that other file systems answer the same.
+pub(super) const MAX_SPARSE: u64 = 1 << 44;
+
 /// Whether segments are in order, do not overlap, lie within `size` and add up to `stored` bytes.
 pub(super) fn is_sound(segments: &[(u64, u64)], size: u64, stored: u64) -> bool {
     let mut end = 0u64;

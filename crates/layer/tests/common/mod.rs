@@ -3,6 +3,8 @@
 
 use std::path::Path;
 
+pub mod raw;
+
 use anyarch_layer::archive::Reader;
 use anyarch_layer::{
     Compression, Kind, LayerError, LayerOptions, Root, Time, WrittenLayer, write_layer,

@@ -1,0 +1,5 @@
+'use strict';
+const http = require('http');
+http
+  .get({ port: process.env.PORT, path: '/' }, (response) => process.exit(response.statusCode === 200 ? 0 : 1))
+  .on('error', () => process.exit(1));

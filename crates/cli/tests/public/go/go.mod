@@ -1,0 +1,3 @@
+module hello.example/hello
+
+go 1.19
