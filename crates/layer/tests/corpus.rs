@@ -621,13 +621,8 @@ fn links_that_are_swapped_in_meanwhile() {
                 let (from, to) = (root.join("d"), root.join("l"));
                 let flags = rustix::fs::RenameFlags::EXCHANGE;
                 // Where one of them is gone for a moment there is nothing to swap.
-                drop(rustix::fs::renameat_with(
-                    rustix::fs::CWD,
-                    &from,
-                    rustix::fs::CWD,
-                    &to,
-                    flags,
-                ));
+                let here = rustix::fs::CWD;
+                rustix::fs::renameat_with(here, &from, here, &to, flags).ok();
             }
         });
         for _ in 0..100 {
