@@ -11,12 +11,17 @@ use std::str::FromStr;
 use anyarch_engine::{BuildRequest, BuiltImage, Output, build, export, tag_as};
 use anyarch_oci::{Platform, Reference};
 use anyarch_plan::{Plan, target};
+use clap::ValueEnum;
 use toml::{Table, Value};
 
 use crate::args::StepArgs;
+use crate::checks::{self, Notes, Subject};
+use crate::diagnostic::{Finding, Source};
 use crate::failure::Failure;
+use crate::findings::Findings;
 use crate::global::Global;
 use crate::verb::build::ImageView;
+use crate::verb::check;
 use crate::workshop::Workshop;
 use crate::{files, output, text};
 
@@ -52,6 +57,21 @@ pub(crate) struct SingleArgs {
     /// Write the digest of the image's configuration to this file
     #[arg(long, value_name = "FILE")]
     iidfile: Option<PathBuf>,
+    /// Check the Dockerfile, and build nothing
+    #[arg(long)]
+    check: bool,
+    /// What to do with the Dockerfile; `check` is the same as --check
+    #[arg(long, value_name = "METHOD", value_enum)]
+    call: Option<Call>,
+}
+
+/// What is done with a Dockerfile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Call {
+    /// Build it.
+    Build,
+    /// Check it, and build nothing.
+    Check,
 }
 
 /// `type=oci,dest=FILE`, as buildx has it.
@@ -98,6 +118,12 @@ impl SingleArgs {
             || !self.build_arg.is_empty()
             || self.output.is_some()
             || self.iidfile.is_some()
+            || self.check
+            || self.call.is_some()
+    }
+
+    fn only_checks(&self) -> bool {
+        self.check || self.call == Some(Call::Check)
     }
 }
 
@@ -124,6 +150,7 @@ pub(crate) fn run(
     let scratch = tempfile::tempdir()
         .map_err(|error| Failure::failed("failed to make a temporary folder").because(&error))?;
     let stdin_is_dockerfile = args.file.as_deref() == Some(Path::new("-"));
+    let context_name = context.as_str();
     let context = find_context(context, scratch.path(), stdin_is_dockerfile)?;
     let dockerfile = match &args.file {
         None => context.join("Dockerfile"),
@@ -144,6 +171,26 @@ pub(crate) fn run(
     let plan = &plan(args, &context, &dockerfile, global)?;
     let selections = target::select(plan, &[], None)?;
     let directory = &global.plan_directory();
+    let source = Source { name: shown(args, context_name), ..files::read(&dockerfile)? };
+    let (ignore, bad_ignore_file) = checks::ignore_file(&dockerfile, &context);
+    let tier = plan.members.first().and_then(|member| member.tiers.first());
+    let subject = Subject {
+        source: &source,
+        ignore: ignore.as_ref(),
+        context: Some(&context),
+        build_args: tier.map(|tier| tier.build_args.clone()).unwrap_or_default(),
+        is_planned: false,
+    };
+    if args.only_checks() {
+        let mut findings = Findings::default();
+        let checked = subject.check(&checks::base_of(plan))?;
+        findings.add(source.clone(), checked.findings.into_iter().map(Finding::from).collect());
+        if let Some((source, finding)) = bad_ignore_file {
+            findings.add(source, vec![finding]);
+        }
+        return check::conclude(&findings, check::Format::Human, global);
+    }
+    let notes = Notes::of_one(&subject, plan)?;
     let mut workshop = Workshop::open(global, steps)?;
     let images = workshop.run(
         |engine, lock, on, cancel| {
@@ -154,7 +201,21 @@ pub(crate) fn run(
         },
         |_| 0,
     )?;
+    notes.say(global);
     finish(args, &workshop, &images)
+}
+
+/// The Dockerfile as a person would name it.
+fn shown(args: &SingleArgs, context: &str) -> String {
+    match &args.file {
+        Some(path) if path != Path::new("-") => files::shown(path),
+        None if context != "-" => {
+            let path = Path::new(context).join("Dockerfile");
+            files::shown(path.strip_prefix(".").unwrap_or(&path))
+        }
+        // From standard input: what it is called here says nothing.
+        _ => "Dockerfile".to_owned(),
+    }
 }
 
 /// Writes the files that were asked for, and says what was made.
