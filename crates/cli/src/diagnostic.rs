@@ -72,11 +72,12 @@ pub(crate) fn render(source: &Source, finding: &Finding) -> String {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
     };
-    let mut group = level.primary_title(&finding.message).element(snippet(
-        source,
-        &finding.span,
-        &finding.label,
-    ));
+    let mut title = level.primary_title(&finding.message);
+    // The name is what a person needs to silence a warning.
+    if finding.severity == Severity::Warning {
+        title = title.id(&finding.code);
+    }
+    let mut group = title.element(snippet(source, &finding.span, &finding.label));
     if let Some(hint) = &finding.hint {
         group = group.element(Level::HELP.with_name("hint").message(hint));
     }

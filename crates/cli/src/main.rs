@@ -8,6 +8,7 @@
 
 mod app;
 mod args;
+mod checks;
 mod diagnostic;
 mod exit;
 mod failure;

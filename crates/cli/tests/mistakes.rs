@@ -137,7 +137,7 @@ fn bad_dockerfile() {
     assert_data_eq!(
         bench.run(&["check"]).raw(),
         str![[r#"
-! warning: the tier below is not used: this Dockerfile has no `ARG BASE_IMAGE`
+! warning[tier-not-chained]: the tier below is not used: this Dockerfile has no `ARG BASE_IMAGE`
 !  --> docker/app/Dockerfile:1:6
 !   |
 ! 1 | FROM scratch
@@ -254,6 +254,183 @@ fn findings_as_json() {
     let found = &value["findings"][0];
     assert_eq!((&found["file"], &found["line"]), (&"anyarch.toml".into(), &11.into()));
     assert_eq!(found["code"], "unknown-key");
+}
+
+#[test]
+fn build_checks() {
+    let bench = Bench::new(&[("Dockerfile", "FROM scratch as a\nCMD run $me\nLABEL a=$you\n")]);
+    assert_data_eq!(
+        bench.run(&["check", "Dockerfile"]),
+        str![[r#"
+! warning[FromAsCasing]: `as` is not in the case of `FROM`
+!  --> Dockerfile:1:14
+!   |
+! 1 | FROM scratch as a
+!   |              ^^ write `AS`
+!
+! warning[JSONArgsRecommended]: CMD in shell form: the shell gets the signals, not the program
+!  --> Dockerfile:2:1
+!   |
+! 2 | CMD run $me
+!   | ^^^ runs `/bin/sh -c`
+!   |
+!   = hint: write CMD as a JSON array; or say with SHELL which shell is meant
+!
+! warning[UndefinedVar]: nothing has set the variable `you`
+!  --> Dockerfile:3:9
+!   |
+! 3 | LABEL a=$you
+!   |         ^^^^ empty
+!   |
+!   = hint: declare it with `ARG you`, or set it with ENV
+!
+! 1 file checked, 3 warnings
+exit 0
+
+"#]]
+    );
+    assert!(bench.run(&["check", "--error", "Dockerfile"]).ends_with("3 errors\nexit 2\n"));
+    let silenced = bench.run(&["build", "--check", "."]);
+    assert!(silenced.contains("UndefinedVar") && silenced.ends_with("exit 0\n"), "{silenced}");
+}
+
+#[test]
+fn build_checks_of_a_file_that_allows_none() {
+    let bench = Bench::new(&[("Dockerfile", "# check=error=true\nFROM scratch as a\nCMD run\n")]);
+    assert_data_eq!(
+        bench.run(&["build", "-t", "a", "."]),
+        str![[r#"
+! error: `as` is not in the case of `FROM`
+!  --> Dockerfile:2:14
+!   |
+! 2 | FROM scratch as a
+!   |              ^^ write `AS`
+!
+! error: CMD in shell form: the shell gets the signals, not the program
+!  --> Dockerfile:3:1
+!   |
+! 3 | CMD run
+!   | ^^^ runs `/bin/sh -c`
+!   |
+!   = hint: write CMD as a JSON array; or say with SHELL which shell is meant
+!
+! error: 2 findings in a Dockerfile that allows none
+!   hint: it has `# check=error=true`; `skip=NAME` takes a check out
+exit 2
+
+"#]]
+    );
+    let check = |options: &str| {
+        let options = format!("BUILDKIT_DOCKERFILE_CHECK={options}");
+        bench.run(&["build", "--call=check", "--build-arg", &options, "."])
+    };
+    assert!(check("skip=all;error=true").ends_with("no findings\nexit 0\n"));
+    assert!(check("skip=FromAsCasing;error=1").ends_with("1 error\nexit 2\n"));
+    assert_data_eq!(
+        check("skpi=all"),
+        str![[r#"
+! error: BUILDKIT_DOCKERFILE_CHECK=skpi=all: `skpi` is no option of checks
+!   hint: did you mean `skip`?
+exit 2
+
+"#]]
+    );
+}
+
+#[test]
+fn a_plan_with_a_dockerfile_that_allows_no_findings() {
+    let bench = Bench::scratch();
+    bench.write("Dockerfile", "# check=error=true\nFROM scratch AS Files\nCOPY hello /\n");
+    for verb in ["build", "publish"] {
+        let text = bench.run(&[verb]);
+        assert!(text.contains("stage `Files` is not in lower case"), "{text}");
+        assert!(text.contains("hint: it has `# check=error=true`"), "{text}");
+        assert!(text.ends_with("exit 2\n"), "{text}");
+    }
+    assert!(!bench.store().exists());
+}
+
+#[test]
+fn what_a_tier_inherits_is_known() {
+    let bench = Bench::family();
+    let base = "FROM python\nENV HOME_OF_APP=/opt\nWORKDIR /opt\nSHELL [\"/bin/sh\", \"-c\"]\n";
+    bench.write("docker/cpu/Dockerfile.base", base);
+    let app = "ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\nCOPY app $HOME_OF_APP\nWORKDIR app\nCMD app\n";
+    bench.write("docker/app/Dockerfile", app);
+    // The member on arm64 has another tier below, which sets none of it.
+    let text = bench.run(&["check"]);
+    for (rule, line) in
+        [("UndefinedVar", 3), ("WorkdirRelativePath", 4), ("JSONArgsRecommended", 5)]
+    {
+        assert!(text.contains(&format!("warning[{rule}]")), "{text}");
+        assert!(text.contains(&format!("docker/app/Dockerfile:{line}:")), "{text}");
+    }
+    assert!(text.ends_with("3 warnings\nexit 0\n"), "{text}");
+    bench.write("docker/arm64/Dockerfile.base", base);
+    assert!(bench.run(&["check"]).ends_with("no findings\nexit 0\n"));
+}
+
+#[test]
+fn an_unused_dockerfile() {
+    let bench = Bench::family();
+    bench.write("docker/arm64/Dockerfile.app", "FROM scratch\n");
+    bench.write("docker/tools/Dockerfile", "FROM scratch\n");
+    assert_data_eq!(
+        bench.run(&["check"]),
+        str![[r#"
+! warning[unused-dockerfile]: no tier names `docker/arm64/Dockerfile.app`, which looks like one of cpu/arm64
+!   --> anyarch.toml:11:29
+!    |
+! 11 | platforms = ["linux/amd64", "linux/arm64"]
+!    |                             ^^^^^^^^^^^^^ takes docker/arm64/Dockerfile.base, docker/app/Dockerfile
+!    |
+!    = hint: name it in `on."…".tier`, or remove it: two recipes drift apart
+!
+! 5 files checked, 1 warning
+exit 0
+
+"#]]
+    );
+}
+
+#[test]
+fn a_directory_copied_before_packages_are_installed() {
+    let bench = Bench::family();
+    bench.write("src/requirements/base.txt", "a\n");
+    let app = "ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\nCOPY requirements /r\nRUN pip install -r /r/base.txt\n";
+    bench.write("docker/app/Dockerfile", app);
+    assert_data_eq!(
+        bench.run(&["check"]),
+        str![[r#"
+! warning[install-after-copy]: every change in `requirements` runs `pip install` (line 4) again
+!  --> docker/app/Dockerfile:3:6
+!   |
+! 3 | COPY requirements /r
+!   |      ^^^^^^^^^^^^ copied before packages are installed
+!   |
+!   = hint: copy the list that it reads, if there is one, and put the rest of the directory below
+!
+! 5 files checked, 1 warning
+exit 0
+
+"#]]
+    );
+    bench.write("docker/app/Dockerfile", &format!("# check=skip=install-after-copy\n{app}"));
+    assert!(bench.run(&["check"]).ends_with("no findings\nexit 0\n"));
+}
+
+#[test]
+fn findings_as_annotations() {
+    let bench = Bench::new(&[("Dockerfile", "FROM scratch as a\nRUN --x y\n")]);
+    assert_data_eq!(
+        bench.run(&["check", "--format", "github", "Dockerfile"]),
+        str![[r#"
+::warning file=Dockerfile,line=1,endLine=1,col=14,endColumn=16,title=FromAsCasing::`as` is not in the case of `FROM`: write `AS`
+::error file=Dockerfile,line=2,endLine=2,col=5,endColumn=8,title=unknown-flag::unknown flag `--x` of RUN: unknown flag%0Ahint: RUN takes --mount, --network, --security, --device
+exit 2
+
+"#]]
+    );
 }
 
 #[test]

@@ -46,13 +46,6 @@ impl Reader<'_> {
                 self.missing(statement, "a value");
                 return None;
             }
-            let at = self.line.place(name.range());
-            let message = format!("{} without `=` is the old form", statement.keyword);
-            self.report(
-                Diagnostic::warning("legacy-key-value", at, message)
-                    .label("the rest of the line is the value")
-                    .hint(format!("write `{} {}=...`", statement.keyword, name.text)),
-            );
             return Some(vec![(name.text.to_owned(), value.text.to_owned())]);
         }
         let mut pairs = Vec::new();
@@ -118,13 +111,15 @@ impl Reader<'_> {
 
     pub(crate) fn from(&mut self, statement: &Statement<'_>) -> Option<From> {
         let words = by_blanks(statement.rest);
-        let (base, name) = match &words[..] {
+        let (base, named) = match &words[..] {
             [] => {
                 self.missing(statement, "a base image");
                 return None;
             }
             [base] => (base, None),
-            [base, r#as, name] if r#as.text.eq_ignore_ascii_case("as") => (base, Some(name)),
+            [base, r#as, name] if r#as.text.eq_ignore_ascii_case("as") => {
+                (base, Some((r#as, name)))
+            }
             [_, second, ..] => {
                 let at = self.line.place(second.range.start..statement.rest.range().end);
                 self.report(
@@ -138,7 +133,8 @@ impl Reader<'_> {
                 return None;
             }
         };
-        let name = name.map(|token| {
+        let as_span = named.map(|(r#as, _)| self.line.place(r#as.range.clone()));
+        let name = named.map(|(_, token)| {
             let mut word = self.word(token);
             word.text = word.text.to_lowercase();
             let valid = word.starts_with(|c: char| c.is_ascii_lowercase())
@@ -152,6 +148,7 @@ impl Reader<'_> {
             }
             word
         });
-        Some(From { base: self.word(base), name, platform: statement.flags.text("platform") })
+        let platform = statement.flags.one("platform").cloned();
+        Some(From { base: self.word(base), name, as_span, platform })
     }
 }

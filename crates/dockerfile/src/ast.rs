@@ -18,6 +18,8 @@ pub struct Dockerfile {
     pub meta_args: Vec<Instruction>,
     /// Build stages in file order.
     pub stages: Vec<Stage>,
+    /// The first blank line inside of each continued instruction that has one.
+    pub blank_lines: Vec<Range<usize>>,
 }
 
 /// Parser directives (`# key=value` lines at the head of the file).
@@ -25,8 +27,8 @@ pub struct Dockerfile {
 pub struct Directives {
     /// `syntax`: the frontend image that the file asks for.
     pub syntax: Option<String>,
-    /// `check`: the options of build checks.
-    pub check: Option<String>,
+    /// `check`: the options of build checks; [`crate::checks::Options`] reads them.
+    pub check: Option<Word>,
     /// `escape`: backslash, or backtick where the file says so.
     pub escape: char,
 }
@@ -42,12 +44,14 @@ impl Default for Directives {
 pub struct Stage {
     /// The name given with `AS`, in lower case.
     pub name: Option<String>,
+    /// Where the word `AS` is written, and where the name.
+    pub name_spans: Option<(Range<usize>, Range<usize>)>,
     /// What the stage is built from, unexpanded: an image, `scratch` or an earlier stage.
     pub base: String,
     /// Where the base is written.
     pub base_span: Range<usize>,
     /// The value of `--platform`, unexpanded.
-    pub platform: Option<String>,
+    pub platform: Option<Word>,
     /// Instructions after the `FROM` line, in file order.
     pub instructions: Vec<Instruction>,
     /// Place of the `FROM` line alone.

@@ -110,6 +110,12 @@ impl IgnoreFile {
         })
     }
 
+    /// Whether every path is excluded, whatever its name.
+    pub fn excludes_all(&self) -> bool {
+        // No pattern that means one name means this one.
+        !self.rules.iter().any(|rule| rule.include) && self.excludes("\u{1}", false)
+    }
+
     /// Whether a path below the directory `dir` may still be taken in although `dir` is
     /// excluded. Where this says no, a walker need not enter the directory.
     pub fn may_reinclude_below(&self, dir: &str) -> bool {

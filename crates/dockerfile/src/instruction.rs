@@ -43,7 +43,9 @@ pub(crate) enum Parsed {
 pub(crate) struct From {
     pub(crate) base: Word,
     pub(crate) name: Option<Word>,
-    pub(crate) platform: Option<String>,
+    /// Where `AS` is written.
+    pub(crate) as_span: Option<Range<usize>>,
+    pub(crate) platform: Option<Word>,
 }
 
 /// Whether heredocs of this line are the builder's to read: RUN, COPY and ADD, not in exec form.
@@ -145,19 +147,7 @@ impl Reader<'_> {
             "SHELL" => Kind::Shell(self.shell(&statement)?),
             "HEALTHCHECK" => Kind::Healthcheck(self.healthcheck(&statement)?),
             "ONBUILD" => Kind::OnBuild(Box::new(self.onbuild(&statement)?)),
-            _ => {
-                let name = self.text(&statement)?;
-                self.report(
-                    Diagnostic::warning(
-                        "maintainer-deprecated",
-                        statement.at.clone(),
-                        "MAINTAINER is deprecated",
-                    )
-                    .label("use a label")
-                    .hint("write `LABEL org.opencontainers.image.authors=...`"),
-                );
-                Kind::Maintainer(name)
-            }
+            _ => Kind::Maintainer(self.text(&statement)?),
         })
     }
 

@@ -8,6 +8,7 @@
 //!
 //! - [`parse`]: a Dockerfile to [`Dockerfile`] and [`Diagnostic`]s with places.
 //! - [`parse_trigger`]: the same for one `ONBUILD` trigger of a base image.
+//! - [`checks`]: BuildKit's build checks, and ours.
 //! - [`Lexer`]: variables, quotes and escapes of one word.
 //! - [`IgnoreFile`]: which paths of a build context are left out.
 //! - [`path_match`]: the wildcards of COPY and ADD sources.
@@ -15,6 +16,7 @@
 
 mod arguments;
 mod ast;
+pub mod checks;
 mod command;
 mod csv;
 mod diagnostic;

@@ -1,5 +1,7 @@
 //! A Dockerfile's text to directives, stages and diagnostics.
 
+use std::ops::Range;
+
 use crate::ast::{Dockerfile, Instruction, Kind, Stage};
 use crate::diagnostic::Diagnostic;
 use crate::directive::DirectiveReader;
@@ -59,6 +61,7 @@ fn is_forbidden_trigger(kind: &Kind) -> bool {
 struct Parser {
     directives: DirectiveReader,
     items: Vec<(Parsed, Span)>,
+    blank_lines: Vec<Range<usize>>,
     diagnostics: Vec<Diagnostic>,
     /// Whether there was a line that could not be used.
     broken: bool,
@@ -69,6 +72,7 @@ impl Parser {
         Self {
             directives: DirectiveReader::new(),
             items: Vec::new(),
+            blank_lines: Vec::new(),
             diagnostics: Vec::new(),
             broken: false,
         }
@@ -84,7 +88,7 @@ impl Parser {
             }
             let escape = self.directives.directives.escape;
             let Some(line) = LogicalLine::read(first, &mut lines, escape) else { continue };
-            self.warn_of_blank_lines(&line);
+            self.blank_lines.extend(line.blank_lines.first().cloned());
             let mut heredocs = match self.openings(&line) {
                 Some(heredocs) => heredocs,
                 None => continue,
@@ -114,20 +118,6 @@ impl Parser {
         }
     }
 
-    fn warn_of_blank_lines(&mut self, line: &LogicalLine) {
-        for blank in &line.blank_lines {
-            self.diagnostics.push(
-                Diagnostic::warning(
-                    "empty-continuation",
-                    blank.clone(),
-                    "blank line inside a continued instruction",
-                )
-                .label("the instruction goes on below")
-                .hint("remove the line, or make it a comment"),
-            );
-        }
-    }
-
     /// The heredocs that the line opens; `None` where a delimiter is broken, which is reported.
     fn openings(&mut self, line: &LogicalLine) -> Option<Vec<crate::ast::Heredoc>> {
         if !instruction::takes_heredocs(&line.text) {
@@ -154,6 +144,7 @@ impl Parser {
             directives: self.directives.directives,
             meta_args: Vec::new(),
             stages: Vec::new(),
+            blank_lines: self.blank_lines,
         };
         // After a FROM that could not be read, what follows is no mistake of its own.
         let mut orphan_reported = self.broken;
@@ -161,7 +152,6 @@ impl Parser {
         for (item, span) in self.items {
             match (item, file.stages.last_mut()) {
                 (Parsed::From(from), _) => {
-                    check_name(&from, &file.stages, &mut diagnostics);
                     file.stages.push(stage(from, span));
                 }
                 (Parsed::Instruction(instruction), Some(stage)) => {
@@ -206,7 +196,6 @@ impl Parser {
                     .hint("start the first stage with `FROM image`"),
             );
         }
-        file.stages.iter().for_each(|stage| warn_of_repeats(stage, &mut diagnostics));
         diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
         (file, diagnostics)
     }
@@ -214,48 +203,12 @@ impl Parser {
 
 fn stage(from: From, span: Span) -> Stage {
     Stage {
+        name_spans: from.as_span.zip(from.name.as_ref().map(|name| name.span.clone())),
         name: from.name.map(|name| name.text),
         base: from.base.text,
         base_span: from.base.span,
         platform: from.platform,
         instructions: Vec::new(),
         span,
-    }
-}
-
-fn check_name(from: &From, stages: &[Stage], diagnostics: &mut Vec<Diagnostic>) {
-    let Some(name) = &from.name else { return };
-    let warn = |code, message: String| Diagnostic::warning(code, name.span.clone(), message);
-    if matches!(name.as_str(), "scratch" | "context") {
-        diagnostics.push(
-            warn(
-                "reserved-stage-name",
-                format!("`{name}` has a meaning of its own and should not name a stage"),
-            )
-            .label("reserved"),
-        );
-    }
-    if stages.iter().any(|stage| stage.name.as_deref() == Some(name.as_str())) {
-        diagnostics.push(
-            warn("duplicate-stage-name", format!("there are two stages named `{name}`"))
-                .label("hides the stage above"),
-        );
-    }
-}
-
-/// Warns of instructions of which a later one in the stage takes the effect away.
-fn warn_of_repeats(stage: &Stage, diagnostics: &mut Vec<Diagnostic>) {
-    for keyword in ["CMD", "ENTRYPOINT", "HEALTHCHECK"] {
-        let mut all =
-            stage.instructions.iter().filter(|instruction| instruction.keyword() == keyword);
-        all.next_back();
-        for overridden in all {
-            let start = overridden.span.bytes.start;
-            let message = format!("{keyword} is given again further down in this stage");
-            diagnostics.push(
-                Diagnostic::warning("repeated-instruction", start..start + keyword.len(), message)
-                    .label("has no effect"),
-            );
-        }
     }
 }

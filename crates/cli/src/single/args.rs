@@ -6,6 +6,7 @@ use std::str::FromStr;
 use anyarch_engine::Output;
 use anyarch_oci::{Platform, Reference};
 use anyarch_plan::ContextSource;
+use clap::ValueEnum;
 
 use crate::failure::Failure;
 use crate::files;
@@ -44,6 +45,21 @@ pub(crate) struct SingleArgs {
     /// Write the digest of the image's configuration to this file
     #[arg(long, value_name = "FILE")]
     pub(super) iidfile: Option<PathBuf>,
+    /// Check the Dockerfile, and build nothing
+    #[arg(long)]
+    check: bool,
+    /// What to do with the Dockerfile; `check` is the same as --check
+    #[arg(long, value_name = "METHOD", value_enum)]
+    call: Option<Call>,
+}
+
+/// What is done with a Dockerfile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Call {
+    /// Build it.
+    Build,
+    /// Check it, and build nothing.
+    Check,
 }
 
 /// `NAME=SOURCE`.
@@ -142,6 +158,12 @@ impl SingleArgs {
             || !self.build_context.is_empty()
             || self.output.is_some()
             || self.iidfile.is_some()
+            || self.check
+            || self.call.is_some()
+    }
+
+    pub(super) fn only_checks(&self) -> bool {
+        self.check || self.call == Some(Call::Check)
     }
 }
 

@@ -19,9 +19,13 @@ use anyarch_plan::{Plan, target};
 use anyarch_sandbox::Cancel;
 use toml::{Table, Value};
 
+use crate::checks::{self, Notes, Subject};
+use crate::diagnostic::{Finding, Source};
 use crate::failure::Failure;
+use crate::findings::Findings;
 use crate::global::Global;
 use crate::verb::build::ImageView;
+use crate::verb::check;
 use crate::workshop::Workshop;
 use crate::{files, output, text};
 
@@ -56,13 +60,17 @@ pub(crate) fn run(
     let scratch = tempfile::tempdir()
         .map_err(|error| Failure::failed("failed to make a temporary folder").because(&error))?;
     let stdin_is_dockerfile = args.file.as_deref() == Some(Path::new("-"));
-    let mut workshop = Workshop::open(global, steps)?;
+    let context_name = context.as_str();
     let remote = is_remote_context(context);
-    let context = match remote {
-        true => {
+    let mut opened = match remote {
+        true => Some(Workshop::open(global, steps)?),
+        false => None,
+    };
+    let context = match &mut opened {
+        Some(workshop) => {
             workshop.find_out(|engine, _, on, cancel| fetch_context(engine, context, on, cancel))?
         }
-        false => find_context(context, scratch.path(), stdin_is_dockerfile)?,
+        None => find_context(context, scratch.path(), stdin_is_dockerfile)?,
     };
     let dockerfile = match &args.file {
         None => context.join("Dockerfile"),
@@ -90,6 +98,31 @@ pub(crate) fn run(
     let plan = &plan(args, &context, &dockerfile, global)?;
     let selections = target::select(plan, &[], None)?;
     let directory = &global.plan_directory();
+    let source = Source { name: shown(args, context_name), ..files::read(&dockerfile)? };
+    let (ignore, bad_ignore_file) = checks::ignore_file(&dockerfile, &context);
+    let tier = plan.members.first().and_then(|member| member.tiers.first());
+    let subject = Subject {
+        source: &source,
+        ignore: ignore.as_ref(),
+        context: Some(&context),
+        build_args: tier.map(|tier| tier.build_args.clone()).unwrap_or_default(),
+        is_planned: false,
+    };
+    if args.only_checks() {
+        let mut findings = Findings::default();
+        let checked = subject.check(&checks::base_of(plan))?;
+        findings.add(source.clone(), checked.findings.into_iter().map(Finding::from).collect());
+        if let Some((source, finding)) = bad_ignore_file {
+            findings.add(source, vec![finding]);
+        }
+        return check::conclude(&findings, check::Format::Human, global);
+    }
+    let notes = Notes::of_one(&subject, plan)?;
+    // Not before the checks: a build that they end leaves no store behind.
+    let mut workshop = match opened {
+        Some(workshop) => workshop,
+        None => Workshop::open(global, steps)?,
+    };
     let images = workshop.run(
         |engine, lock, on, cancel| {
             let request = BuildRequest { plan, directory, selections: &selections, lock };
@@ -107,7 +140,21 @@ pub(crate) fn run(
         },
         |_| 0,
     )?;
+    notes.say(global);
     finish(args, &workshop, &images)
+}
+
+/// The Dockerfile as a person would name it.
+fn shown(args: &SingleArgs, context: &str) -> String {
+    match &args.file {
+        Some(path) if path != Path::new("-") => files::shown(path),
+        None if context != "-" => {
+            let path = Path::new(context).join("Dockerfile");
+            files::shown(path.strip_prefix(".").unwrap_or(&path))
+        }
+        // From standard input: what it is called here says nothing.
+        _ => "Dockerfile".to_owned(),
+    }
 }
 
 /// Writes the files that were asked for, and says what was made.

@@ -5,6 +5,7 @@ use anyarch_plan::{Plan, target};
 use serde::Serialize;
 
 use crate::args::{StepArgs, TargetArgs};
+use crate::checks::Notes;
 use crate::failure::Failure;
 use crate::files;
 use crate::global::Global;
@@ -47,8 +48,9 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<(), Failure> {
         return single::run(&args.single, &args.targets.targets, &args.steps, global);
     }
     let plan = files::load_plan(global)?;
-    let mut workshop = prepare(&plan, &args.targets, &args.steps, global)?;
+    let (mut workshop, notes) = prepare(&plan, &args.targets, &args.steps, global)?;
     let images = images(&mut workshop, &plan, &args.targets, global)?;
+    notes.say(global);
     let views: Vec<ImageView> = images.iter().map(ImageView::new).collect();
     if workshop.report.result(&views) {
         return Ok(());
@@ -56,15 +58,16 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<(), Failure> {
     output::print(&table(&views))
 }
 
-/// Opens the workshop, once the targets are known to make sense.
+/// Opens the workshop, once the targets are known to make sense and no check forbids to build them.
 pub(crate) fn prepare(
     plan: &Plan,
     targets: &TargetArgs,
     steps: &StepArgs,
     global: &Global,
-) -> Result<Workshop, Failure> {
-    target::select(plan, &targets.targets, targets.arch.as_deref())?;
-    Workshop::open(global, steps)
+) -> Result<(Workshop, Notes), Failure> {
+    let selections = target::select(plan, &targets.targets, targets.arch.as_deref())?;
+    let notes = Notes::of_plan(global, plan, &selections)?;
+    Ok((Workshop::open(global, steps)?, notes))
 }
 
 /// Builds the targets.

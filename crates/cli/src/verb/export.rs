@@ -53,8 +53,9 @@ impl FromStr for OutputArg {
 /// Carries it out.
 pub(crate) fn run(args: &Args, global: &Global) -> Result<(), Failure> {
     let plan = files::load_plan(global)?;
-    let mut workshop = build::prepare(&plan, &args.targets, &args.steps, global)?;
+    let (mut workshop, notes) = build::prepare(&plan, &args.targets, &args.steps, global)?;
     let images = build::images(&mut workshop, &plan, &args.targets, global)?;
+    notes.say(global);
     let OutputArg(to) = &args.output;
     export(&workshop.engine.store, &images, to).map_err(|error| workshop.failure(error))?;
     let views: Vec<build::ImageView> = images.iter().map(build::ImageView::new).collect();

@@ -36,7 +36,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<(), Failure> {
     }
     let folder = global.plan_directory();
     let mut dockerfiles = Vec::new();
-    search(&folder, &folder, 0, &mut dockerfiles)?;
+    search(&folder, &folder, &mut dockerfiles)?;
     dockerfiles.sort();
     if dockerfiles.is_empty() {
         let folder = folder.canonicalize().unwrap_or(folder);
@@ -64,7 +64,15 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<(), Failure> {
 }
 
 /// Collects the Dockerfiles below a folder, as paths relative to `root`, with their texts.
-fn search(
+pub(super) fn search(
+    root: &Path,
+    folder: &Path,
+    found: &mut Vec<(String, String)>,
+) -> Result<(), Failure> {
+    search_below(root, folder, 0, found)
+}
+
+fn search_below(
     root: &Path,
     folder: &Path,
     depth: usize,
@@ -83,7 +91,7 @@ fn search(
         if kind.is_dir() {
             let skipped = name.starts_with('.') || SKIPPED.contains(&name);
             if !skipped && depth < DEPTH {
-                search(root, &path, depth + 1, found)?;
+                search_below(root, &path, depth + 1, found)?;
             }
         } else if is_dockerfile(name) && path.is_file() {
             let relative = path.strip_prefix(root).unwrap_or(&path);

@@ -4,6 +4,7 @@ use anyarch_engine::{Place, PublishRequest, publish, rehearse};
 use anyarch_plan::publish::select;
 
 use crate::args::StepArgs;
+use crate::checks::Notes;
 use crate::failure::Failure;
 use crate::global::Global;
 use crate::publication::{destination, embedded, place, repository, table, views};
@@ -63,6 +64,10 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<(), Failure> {
     let from = from.as_ref();
     if let (Some(version), false, false, None) = (&version, args.dry_run, args.force, from) {
         version::demand_clean(version, directory)?;
+    }
+    if from.is_none() {
+        let built: Vec<_> = publish_plan.images.iter().map(|image| image.selection).collect();
+        Notes::of_plan(global, plan, &built)?;
     }
     let mut workshop = Workshop::open(global, &args.steps)?;
     let store = workshop.engine.store.clone();
