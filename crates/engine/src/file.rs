@@ -164,6 +164,7 @@ impl Session<'_> {
         let options = CopyOptions {
             owner: Some(owner.unwrap_or((0, 0))),
             mode,
+            content_only: true,
             ignore_owner,
             ..CopyOptions::default()
         };
