@@ -330,7 +330,8 @@ fn is_archive(root: &Root, path: &Path) -> Result<bool, BuildError> {
     })
 }
 
-/// Unpacks an archive below a directory, as ADD does.
+/// Unpacks an archive below a directory, as ADD does: what is in it keeps its owners, `owner` is for
+/// directories that are made to hold it.
 fn unpack(
     from: &Root,
     path: &Path,
@@ -341,9 +342,10 @@ fn unpack(
 ) -> Result<(), BuildError> {
     let what = || format!("failed to unpack {}", path.display());
     let (_, plain) = decode::decode(from.open_file(path).context(what)?).context(what)?;
-    to.create_dir_all(destination, 0o755, 0, 0).context(what)?;
+    let (uid, gid) = owner.unwrap_or((0, 0));
+    to.create_dir_all(destination, 0o755, uid, gid).context(what)?;
     let prefix = destination.strip_prefix("/").unwrap_or(destination).to_owned();
-    let options = ExtractOptions { prefix, owner, ignore_owner, ..ExtractOptions::default() };
+    let options = ExtractOptions { prefix, ignore_owner, ..ExtractOptions::default() };
     let all = &mut |_: &_| anyarch_layer::Decision::Extract;
     Extractor::new(to, options).extract(plain, all).context(what)?;
     Ok(())
