@@ -390,7 +390,7 @@ fn find_in_tree(root: &Root, source: &str) -> Result<Vec<Found>, BuildError> {
         found = next;
     }
     found.sort();
-    if found.is_empty() { Err(not_found()) } else { Ok(found.into_iter().map(means).collect()) }
+    Ok(found.into_iter().map(means).collect())
 }
 
 #[cfg(test)]
