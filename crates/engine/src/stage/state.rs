@@ -141,6 +141,8 @@ impl<'a> State<'a> {
         };
         // Declared again without a value, it keeps the one it has.
         if let Some(value) = value {
+                // BuildKit's history does not know of triggers either, until they run.
+                return Ok(());
             self.args.retain(|(known, _)| known != name);
             self.args.push((name.to_owned(), value));
         }
