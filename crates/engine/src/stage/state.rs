@@ -120,7 +120,9 @@ impl<'a> State<'a> {
                 self.cmd_set = true;
             }
             Kind::Shell(shell) => self.config().shell = Some(shell.clone()),
-            Kind::StopSignal(signal) => self.config().stop_signal = Some(self.expand(signal)?),
+            Kind::StopSignal(signal) => {
+                self.config().stop_signal = Some(known_signal(self.expand(signal)?)?);
+            }
             Kind::Healthcheck(check) => self.config().healthcheck = Some(self.health(check)),
             Kind::OnBuild(trigger) => {
                 let text = trigger.text.clone();
@@ -547,3 +549,30 @@ fn expose(word: &str) -> Result<Vec<String>, BuildError> {
     }
     Ok((first..=last).map(|port| format!("{port}/{protocol}")).collect())
 }
+/// Names of signals without `SIG`, besides the real-time ones.
+const SIGNALS: &str = "ABRT ALRM BUS CHLD CLD CONT FPE HUP ILL INT IO IOT KILL PIPE POLL PROF PWR QUIT \
+     SEGV STKFLT STOP SYS TERM TRAP TSTP TTIN TTOU URG USR1 USR2 VTALRM WINCH XCPU XFSZ";
+
+/// A signal as it is written, if it is one: a number, or a name with or without `SIG`.
+fn known_signal(text: String) -> Result<String, BuildError> {
+    let name = text.to_ascii_uppercase();
+    let name = name.strip_prefix("SIG").unwrap_or(&name);
+    let real_time = |name: &str, sign: char| {
+        let offset = name.strip_prefix(sign).map_or(Some(0), |number| number.parse().ok());
+        (name.is_empty() || name.starts_with(sign)) && offset.is_some_and(|offset: u8| offset < 16)
+    };
+    let known = match text.parse::<u8>() {
+        Ok(number) => number > 0,
+        Err(_) => {
+            SIGNALS.split_whitespace().any(|known| known == name)
+                || name.strip_prefix("RTMIN").is_some_and(|rest| real_time(rest, '+'))
+                || name.strip_prefix("RTMAX").is_some_and(|rest| real_time(rest, '-'))
+        }
+    };
+    match known {
+        true => Ok(text),
+        false => Err(BuildError::input(format!("STOPSIGNAL `{text}` is no signal"))
+            .hint("expected a name such as SIGTERM, or a number such as 15".to_owned())),
+    }
+}
+
