@@ -471,7 +471,7 @@ impl<'a> State<'a> {
 
     fn destination(&self, word: &str) -> Result<String, BuildError> {
         let text = self.expand(word)?;
-        let directory = text.ends_with('/') || text == "." || text.ends_with("/.");
+        let directory = text.ends_with('/') || text == ".";
         let mut path = absolute(&self.tree.config.config.working_dir, &text);
         if directory && path != "/" {
             path.push('/');
