@@ -351,7 +351,8 @@ fn unpack(
     Ok(())
 }
 
-/// The paths that a source word means in a tree: itself, or what its pattern matches.
+/// The paths that a source word means in a tree: itself, or what its pattern matches, which may be
+/// nothing.
 fn find_in_tree(root: &Root, source: &str) -> Result<Vec<Found>, BuildError> {
     let (source, pivot) = split_pivot(source);
     let source = source.as_str();

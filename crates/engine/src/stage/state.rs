@@ -15,6 +15,15 @@ use crate::event::{Origin, StepId};
 use crate::graph::BuildGraph;
 use crate::op::{CacheSharing, CopyFrom, CopyOp, ExecOp, MountOp, Op};
 
+/// A build argument with its value.
+#[derive(Clone, Debug)]
+pub(super) struct BuildArg {
+    name: String,
+    value: String,
+    /// Whether it was declared after any ENV of its name, and so is what the stage sees.
+    hides_env: bool,
+}
+
 /// A stage while its instructions are applied.
 pub(super) struct State<'a> {
     graph: &'a mut BuildGraph,
@@ -23,7 +32,7 @@ pub(super) struct State<'a> {
     platform: Platform,
     at: usize,
     /// Build arguments in scope, in order of declaration; at first those of the stage built on.
-    pub(super) args: Vec<(String, String)>,
+    pub(super) args: Vec<BuildArg>,
     cmd_set: bool,
 }
 
@@ -34,7 +43,7 @@ impl<'a> State<'a> {
         mut tree: Lowered,
         platform: Platform,
         at: usize,
-        args: Vec<(String, String)>,
+        args: Vec<BuildArg>,
     ) -> State<'a> {
         if tree.config.config.env("PATH").is_none() {
             tree.config.config.set_env("PATH", DEFAULT_PATH);
@@ -47,10 +56,13 @@ impl<'a> State<'a> {
     }
 
     fn lookup(&self, name: &str) -> Option<String> {
-        let arg = || {
-            self.args.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.clone())
-        };
-        self.tree.config.config.env(name).map(str::to_owned).or_else(arg)
+        let arg = self.args.iter().find(|arg| arg.name == name);
+        let env = || self.tree.config.config.env(name);
+        match arg {
+            Some(arg) if arg.hides_env => Some(arg.value.clone()),
+            Some(arg) => Some(env().unwrap_or(&arg.value).to_owned()),
+            None => env().map(str::to_owned),
+        }
     }
 
     fn expand(&self, word: &str) -> Result<String, BuildError> {
@@ -84,6 +96,8 @@ impl<'a> State<'a> {
                 }
                 for (name, value) in values {
                     self.config().set_env(&name, &value);
+                    let shadowed = self.args.iter_mut().filter(|arg| arg.name == name);
+                    shadowed.for_each(|arg| arg.hides_env = false);
                 }
             }
             Kind::Label(pairs) => {
@@ -127,6 +141,8 @@ impl<'a> State<'a> {
             Kind::OnBuild(trigger) => {
                 let text = trigger.text.clone();
                 self.config().on_build.push(text);
+                // BuildKit's history does not know of triggers either, until they run.
+                return Ok(());
             }
             Kind::Maintainer(name) => self.tree.config.author = Some(name.clone()),
         }
@@ -143,10 +159,8 @@ impl<'a> State<'a> {
         };
         // Declared again without a value, it keeps the one it has.
         if let Some(value) = value {
-                // BuildKit's history does not know of triggers either, until they run.
-                return Ok(());
-            self.args.retain(|(known, _)| known != name);
-            self.args.push((name.to_owned(), value));
+            self.args.retain(|arg| arg.name != name);
+            self.args.push(BuildArg { name: name.to_owned(), value, hides_env: true });
         }
         Ok(())
     }
@@ -213,15 +227,10 @@ impl<'a> State<'a> {
             return Err(not_run("RUN --device"));
         }
         let invocation = run.invocation(&self.shell());
-        let mut env: BTreeMap<String, String> = self.args.iter().cloned().collect();
-        for entry in &self.tree.config.config.env {
-            if let Some((name, value)) = entry.split_once('=') {
-                env.insert(name.to_owned(), value.to_owned());
-            }
-        }
         let op = Op::Exec(ExecOp {
             argv: invocation.argv.clone(),
-            env,
+            env: self.step_variables(),
+            proxies: self.reader.proxies(),
             cwd: absolute("/", &self.tree.config.config.working_dir),
             user: self.tree.config.config.user.clone(),
             isolated: run.network == Some(Network::None),
@@ -235,13 +244,26 @@ impl<'a> State<'a> {
         let mut created_by = "RUN ".to_owned();
         if !self.args.is_empty() {
             created_by.push_str(&format!("|{} ", self.args.len()));
-            for (name, value) in &self.args {
+            for BuildArg { name, value, .. } in &self.args {
                 created_by.push_str(&format!("{name}={value} "));
             }
         }
         created_by.push_str(&invocation.argv.join(" "));
         self.add_step(op, instruction.text.clone(), created_by, origin);
         Ok(())
+    }
+
+    /// What a RUN step sees: variables of the image and build arguments.
+    fn step_variables(&self) -> BTreeMap<String, String> {
+        let entries = self.tree.config.config.env.iter().filter_map(|entry| entry.split_once('='));
+        let mut all: BTreeMap<String, String> =
+            entries.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        for BuildArg { name, value, hides_env } in &self.args {
+            if *hides_env || !all.contains_key(name) {
+                all.insert(name.clone(), value.clone());
+            }
+        }
+        all
     }
 
     fn workdir(&mut self, path: &str, origin: &Origin) -> Result<(), BuildError> {
@@ -530,25 +552,6 @@ fn is_git(source: &str) -> bool {
     !http || path.ends_with(".git")
 }
 
-/// Ports of one EXPOSE word: `80`, `53/udp`, `8000-8003/tcp`.
-fn expose(word: &str) -> Result<Vec<String>, BuildError> {
-    let bad = || {
-        BuildError::input(format!("EXPOSE has a bad port `{word}`"))
-            .hint("expected PORT, PORT/tcp, PORT/udp or FIRST-LAST".to_owned())
-    };
-    let (ports, protocol) = word.split_once('/').unwrap_or((word, "tcp"));
-    let protocol = protocol.to_ascii_lowercase();
-    if !["tcp", "udp", "sctp"].contains(&protocol.as_str()) {
-        return Err(bad());
-    }
-    let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
-    let first: u16 = first.parse().map_err(|_| bad())?;
-    let last: u16 = last.parse().map_err(|_| bad())?;
-    if first > last {
-        return Err(bad());
-    }
-    Ok((first..=last).map(|port| format!("{port}/{protocol}")).collect())
-}
 /// Names of signals without `SIG`, besides the real-time ones.
 const SIGNALS: &str = "ABRT ALRM BUS CHLD CLD CONT FPE HUP ILL INT IO IOT KILL PIPE POLL PROF PWR QUIT \
      SEGV STKFLT STOP SYS TERM TRAP TSTP TTIN TTOU URG USR1 USR2 VTALRM WINCH XCPU XFSZ";
@@ -576,3 +579,22 @@ fn known_signal(text: String) -> Result<String, BuildError> {
     }
 }
 
+/// Ports of one EXPOSE word: `80`, `53/udp`, `8000-8003/tcp`.
+fn expose(word: &str) -> Result<Vec<String>, BuildError> {
+    let bad = || {
+        BuildError::input(format!("EXPOSE has a bad port `{word}`"))
+            .hint("expected PORT, PORT/tcp, PORT/udp or FIRST-LAST".to_owned())
+    };
+    let (ports, protocol) = word.split_once('/').unwrap_or((word, "tcp"));
+    let protocol = protocol.to_ascii_lowercase();
+    if !["tcp", "udp", "sctp"].contains(&protocol.as_str()) {
+        return Err(bad());
+    }
+    let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
+    let first: u16 = first.parse().map_err(|_| bad())?;
+    let last: u16 = last.parse().map_err(|_| bad())?;
+    if first > last {
+        return Err(bad());
+    }
+    Ok((first..=last).map(|port| format!("{port}/{protocol}")).collect())
+}
