@@ -120,8 +120,9 @@ impl Reader<'_> {
             return None;
         }
         let tail = &self.line.text[keyword.range().end..];
-        let text = format!("{name}{}", tail.trim_end());
-        // The trigger of ONBUILD starts where its own keyword does.
+        // A trigger is recorded as it is written, and starts where its own keyword does.
+        let keyword = if in_onbuild { keyword.text } else { name };
+        let text = format!("{keyword}{}", tail.trim_end());
         let span = Span {
             bytes: at.start..self.span.bytes.end.max(at.start),
             lines: self.span.lines.clone(),

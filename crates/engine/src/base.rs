@@ -155,6 +155,7 @@ impl Session<'_> {
             let op = ExecOp {
                 argv: command.argv,
                 env: command.env.into_iter().collect(),
+                proxies: std::collections::BTreeMap::new(),
                 cwd: "/".to_owned(),
                 user: String::new(),
                 isolated: true,

@@ -50,7 +50,7 @@ pub(crate) struct Found {
 pub(crate) fn split_pivot(source: &str) -> (String, String) {
     match source.split_once("/./") {
         Some((pivot, rest)) => {
-            let pivot = clean(pivot).unwrap_or_default();
+            let pivot = clean(pivot);
             (format!("{pivot}/{rest}"), pivot)
         }
         None => (source.to_owned(), String::new()),
@@ -161,17 +161,13 @@ impl BuildContext {
     /// the context, the last one too.
     ///
     /// # Errors
-    /// When nothing matches; the hint says whether the path leads out or is ignored.
+    /// When a path is not there; the hint says whether it is ignored. A pattern may match nothing.
     pub(crate) fn find(&self, source: &str) -> Result<Vec<Found>, BuildError> {
         let (_, pivot) = split_pivot(source);
-        let clean = clean(source).ok_or_else(|| {
-            BuildError::input(format!("`{source}` leads out of the build context")).hint(format!(
-                "copy only from below {}, or move the context up",
-                self.directory.display()
-            ))
-        })?;
+        let clean = clean(source);
+        let is_pattern = clean.contains(['*', '?', '[']);
         let mut found: Vec<Found> = Vec::new();
-        if clean.contains(['*', '?', '[']) {
+        if is_pattern {
             for path in self.entries.keys() {
                 let matches = path_match(&clean, path).map_err(|error| {
                     BuildError::input(format!("`{source}` is not a valid pattern")).because(error)
@@ -198,10 +194,14 @@ impl BuildContext {
             ))
             .hint("rename the file, or exclude it by .dockerignore".to_owned()));
         }
-        if found.is_empty() {
+        if found.is_empty() && !is_pattern {
             let ignored = self.ignore.as_ref().filter(|_| self.root.exists(Path::new(&clean)));
             let hint = match ignored {
                 Some((name, _)) => format!("it is there, but {name} excludes it"),
+                None if source.split('/').any(|part| part == "..") => format!(
+                    "`..` does not lead out of the build context {}; move it up to copy more",
+                    self.directory.display()
+                ),
                 None => {
                     format!("paths are relative to the build context {}", self.directory.display())
                 }
@@ -320,19 +320,18 @@ fn copy_into(from: &mut fs::File, hasher: &mut Hasher) -> io::Result<()> {
     }
 }
 
-/// A source path relative to the context, cleaned; `None` where it leads out.
-fn clean(source: &str) -> Option<String> {
+/// A source path relative to the context, cleaned. `..` at its top goes no further up (Dockerfile
+/// reference, "COPY", on sources that lead out of the context).
+fn clean(source: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
     for part in source.split('/') {
         match part {
             "" | "." => {}
-            ".." => {
-                parts.pop()?;
-            }
+            ".." => drop(parts.pop()),
             part => parts.push(part),
         }
     }
-    Some(parts.join("/"))
+    parts.join("/")
 }
 
 #[cfg(test)]
@@ -378,11 +377,18 @@ mod tests {
     }
 
     #[test]
-    fn paths_that_lead_out_are_refused() {
+    fn paths_do_not_lead_out() {
         let (_folder, context) = context(&[("a", "")], None);
-        assert!(context.find("../a").unwrap_err().message.contains("leads out"));
-        assert!(context.find("b/../../a").unwrap_err().message.contains("leads out"));
-        assert!(context.find("missing").unwrap_err().message.contains("not found"));
+        assert_eq!(paths(&context, "../a"), ["a"]);
+        assert_eq!(paths(&context, "b/../../a"), ["a"]);
+        assert!(context.find("../missing").unwrap_err().message.contains("not found"));
+    }
+
+    #[test]
+    fn a_pattern_may_match_nothing_but_a_path_may_not() {
+        let (_folder, context) = context(&[("a", "")], None);
+        assert_eq!(paths(&context, "b*"), Vec::<String>::new());
+        assert!(context.find("b").unwrap_err().message.contains("not found"));
     }
 
     #[test]

@@ -117,6 +117,9 @@ impl Session<'_> {
         env.entry("PATH".to_owned()).or_insert_with(|| crate::stage::DEFAULT_PATH.to_owned());
         env.entry("HOME".to_owned()).or_insert_with(|| home.unwrap_or("/").to_owned());
         env.entry("SOURCE_DATE_EPOCH".to_owned()).or_insert_with(|| self.epoch.to_string());
+        for (name, value) in &op.proxies {
+            env.entry(name.clone()).or_insert_with(|| value.clone());
+        }
         self.lend(tree, &mut env, files);
         env
     }

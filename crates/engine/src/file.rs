@@ -123,6 +123,7 @@ impl Session<'_> {
         let options = CopyOptions {
             owner: Some(owner.unwrap_or((0, 0))),
             mode,
+            content_only: true,
             ignore_owner,
             ..CopyOptions::default()
         };
@@ -306,7 +307,8 @@ fn is_archive(root: &Root, path: &Path) -> Result<bool, BuildError> {
     })
 }
 
-/// Unpacks an archive below a directory, as ADD does.
+/// Unpacks an archive below a directory, as ADD does: what is in it keeps its owners, `owner` is for
+/// directories that are made to hold it.
 fn unpack(
     from: &Root,
     path: &Path,
@@ -319,15 +321,17 @@ fn unpack(
     let limit = decode::most_unpacked(from.metadata(path).context(what)?.size);
     let (_, plain) = decode::decode(from.open_file(path).context(what)?).context(what)?;
     let plain = decode::Bounded::new(plain, limit);
-    to.create_dir_all(destination, 0o755, 0, 0).context(what)?;
+    let (uid, gid) = owner.unwrap_or((0, 0));
+    to.create_dir_all(destination, 0o755, uid, gid).context(what)?;
     let prefix = destination.strip_prefix("/").unwrap_or(destination).to_owned();
-    let options = ExtractOptions { prefix, owner, ignore_owner, ..ExtractOptions::default() };
+    let options = ExtractOptions { prefix, ignore_owner, ..ExtractOptions::default() };
     let all = &mut |_: &_| anyarch_layer::Decision::Extract;
     Extractor::new(to, options).extract(plain, all).context(what)?;
     Ok(())
 }
 
-/// The paths that a source word means in a tree: itself, or what its pattern matches.
+/// The paths that a source word means in a tree: itself, or what its pattern matches, which may be
+/// nothing.
 fn find_in_tree(root: &Root, source: &str) -> Result<Vec<Found>, BuildError> {
     let (source, pivot) = split_pivot(source);
     let source = source.as_str();
@@ -366,7 +370,7 @@ fn find_in_tree(root: &Root, source: &str) -> Result<Vec<Found>, BuildError> {
         found = next;
     }
     found.sort();
-    if found.is_empty() { Err(not_found()) } else { Ok(found.into_iter().map(means).collect()) }
+    Ok(found.into_iter().map(means).collect())
 }
 
 #[cfg(test)]

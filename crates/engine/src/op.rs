@@ -83,6 +83,9 @@ pub(crate) struct ExecOp {
     pub argv: Vec<String>,
     /// Environment: the image's, and the build arguments in scope.
     pub env: BTreeMap<String, String>,
+    /// Proxies that the command gives without an ARG for them: lent, so not part of the key.
+    #[serde(skip)]
+    pub proxies: BTreeMap<String, String>,
     /// Working directory, absolute.
     pub cwd: String,
     /// User as in `USER`; empty is root.

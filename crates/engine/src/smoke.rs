@@ -58,6 +58,7 @@ impl Session<'_> {
             env: variables
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .collect::<BTreeMap<_, _>>(),
+            proxies: BTreeMap::new(),
             cwd: crate::stage::absolute("/", &config.working_dir),
             user: config.user.clone(),
             isolated: false,

@@ -43,6 +43,7 @@ pub(crate) fn process_identity(root: &Root, text: &str) -> Result<Identity, Buil
 pub(crate) fn file_owner(root: &Root, text: &str) -> Result<(u32, u32), BuildError> {
     let files = Files::read(root);
     let (user, group) = split(text);
+    let user = if user.is_empty() { "0" } else { user };
     let known = files.user(user);
     let (uid, own_gid) = match (user.parse::<u32>(), known) {
         (Ok(uid), _) => (uid, uid),

@@ -4,7 +4,8 @@
 //! it is a directory or is written with a closing slash. Symbolic links on the way, and the source
 //! itself, resolve inside their roots; links found while descending are copied as links. Modes,
 //! times, attributes and hard links within one source are kept. An existing destination directory
-//! keeps its metadata, directories below it take those of the source. Knows nothing of wildcards,
+//! keeps its metadata, directories below it take those of the source; whether one that is made takes
+//! those of the source is an option. Knows nothing of wildcards,
 //! ignore files or archives.
 
 use std::collections::HashMap;
@@ -30,13 +31,23 @@ pub struct CopyOptions {
     pub mtime: Option<Time>,
     /// Whether a source that is a symbolic link means its target (`COPY` does) or itself.
     pub follow: bool,
+    /// Whether a source directory's own metadata stay behind, as with `COPY`: a destination that is
+    /// made for its content is made as a missing parent is.
+    pub content_only: bool,
     /// Leave owners as they come out when they cannot be set.
     pub ignore_owner: bool,
 }
 
 impl Default for CopyOptions {
     fn default() -> CopyOptions {
-        CopyOptions { owner: None, mode: None, mtime: None, follow: true, ignore_owner: false }
+        CopyOptions {
+            owner: None,
+            mode: None,
+            mtime: None,
+            follow: true,
+            content_only: false,
+            ignore_owner: false,
+        }
     }
 }
 
@@ -215,6 +226,9 @@ impl Copier<'_> {
             }
             Ok(_) if is_top => return Ok(()),
             Ok(_) => {}
+            Err(error) if error.is_not_found() && is_top && self.options.content_only => {
+                return self.make_all(to);
+            }
             Err(error) if error.is_not_found() => self.dst.create_dir(to, 0o700)?,
             Err(error) => return Err(error),
         }
@@ -269,14 +283,16 @@ impl Copier<'_> {
 
     /// Makes the missing directories above a destination.
     fn parents(&self, to: &Path) -> Result<(), LayerError> {
+        to.parent().map_or(Ok(()), |parent| self.make_all(parent))
+    }
+
+    /// Makes a directory and those above it, as far as they are missing.
+    fn make_all(&self, directory: &Path) -> Result<(), LayerError> {
         let (uid, gid) = match self.options.ignore_owner {
             true => (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
             false => self.options.owner.unwrap_or((0, 0)),
         };
-        match to.parent() {
-            Some(parent) => self.dst.create_dir_all(parent, 0o755, uid, gid),
-            None => Ok(()),
-        }
+        self.dst.create_dir_all(directory, 0o755, uid, gid)
     }
 
     fn own(&self, metadata: &Metadata, to: &Path) -> Result<(), LayerError> {
@@ -389,6 +405,16 @@ mod tests {
         bench.copy("app", "app").unwrap();
         assert_eq!(bench.dst.metadata(Path::new("app")).unwrap().mode, 0o711);
         assert_eq!(bench.dst.metadata(Path::new("app/sub")).unwrap().mode, 0o750);
+    }
+
+    #[test]
+    fn the_top_directory_keeps_its_metadata_to_itself_on_request() {
+        let bench = bench();
+        let options =
+            CopyOptions { content_only: true, ignore_owner: true, ..CopyOptions::default() };
+        bench.copy_with("app", "out", &options, &mut everything).unwrap();
+        assert_eq!(bench.dst.metadata(Path::new("out")).unwrap().mode, 0o755);
+        assert_eq!(bench.dst.metadata(Path::new("out/sub")).unwrap().mode, 0o750);
     }
 
     #[test]

@@ -224,12 +224,12 @@ fn file_out_of_the_context_needs_userns() {
     assert_data_eq!(
         fails("FROM root\nCOPY ../base/Dockerfile /x\n"),
         str![[r#"
-error: `../base/Dockerfile` leads out of the build context
+error: `../base/Dockerfile` was not found in the build context
  --> app/Dockerfile:3:1
   |
 3 | COPY ../base/Dockerfile /x
   | ^^^^^^^^^^^^^^^^^^^^^^^^^^
-  hint: copy only from below ./app, or move the context up
+  hint: `..` does not lead out of the build context ./app; move it up to copy more
 exit 2
 
 "#]]

@@ -13,7 +13,7 @@ use anyarch_dockerfile::{Dockerfile, Instruction, Kind};
 use anyarch_oci::{History, ImageConfig, Platform};
 
 use self::reader::Reader;
-use self::state::State;
+use self::state::{BuildArg, State};
 use crate::engine::Fresh;
 use crate::error::BuildError;
 use crate::event::{Origin, StepId};
@@ -133,7 +133,7 @@ pub(crate) fn lower(
     let reader = Reader::new(input)?;
     let mut done: BTreeMap<usize, Lowered> = BTreeMap::new();
     // The arguments in scope at the end of a stage: those of the stages built on it.
-    let mut scopes: BTreeMap<usize, Vec<(String, String)>> = BTreeMap::new();
+    let mut scopes: BTreeMap<usize, Vec<BuildArg>> = BTreeMap::new();
     let mut last = None;
     for at in reader.needed()? {
         let stage = &input.dockerfile.stages[at];

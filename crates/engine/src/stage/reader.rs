@@ -11,6 +11,9 @@ use crate::error::BuildError;
 use crate::event::Origin;
 use crate::named::Named;
 
+/// The build arguments that need no ARG, in capital letters.
+const PROXIES: [&str; 5] = ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"];
+
 /// What the whole file has in common: arguments before the first FROM, stage names.
 pub(super) struct Reader<'a> {
     pub(super) input: &'a Input<'a>,
@@ -38,6 +41,20 @@ impl<'a> Reader<'a> {
             }
         }
         Ok(reader)
+    }
+
+    /// The proxies that the command gives, which need no ARG (Dockerfile reference, "Predefined
+    /// ARGs"); under both spellings, as programs differ in which they read.
+    pub(super) fn proxies(&self) -> BTreeMap<String, String> {
+        let mut all = BTreeMap::new();
+        for (name, value) in self.input.build_args {
+            let upper = name.to_ascii_uppercase();
+            if PROXIES.contains(&upper.as_str()) {
+                all.insert(upper.to_ascii_lowercase(), value.clone());
+                all.insert(upper, value.clone());
+            }
+        }
+        all
     }
 
     pub(super) fn origin(&self, line: &usize) -> Origin {

@@ -17,6 +17,15 @@ use crate::graph::BuildGraph;
 use crate::named::Named;
 use crate::op::{CacheSharing, CopyFrom, CopyOp, ExecOp, MountOp, Op};
 
+/// A build argument with its value.
+#[derive(Clone, Debug)]
+pub(super) struct BuildArg {
+    name: String,
+    value: String,
+    /// Whether it was declared after any ENV of its name, and so is what the stage sees.
+    hides_env: bool,
+}
+
 /// A stage while its instructions are applied.
 pub(super) struct State<'a> {
     graph: &'a mut BuildGraph,
@@ -25,7 +34,7 @@ pub(super) struct State<'a> {
     platform: Platform,
     at: usize,
     /// Build arguments in scope, in order of declaration; at first those of the stage built on.
-    pub(super) args: Vec<(String, String)>,
+    pub(super) args: Vec<BuildArg>,
     cmd_set: bool,
 }
 
@@ -36,7 +45,7 @@ impl<'a> State<'a> {
         mut tree: Lowered,
         platform: Platform,
         at: usize,
-        args: Vec<(String, String)>,
+        args: Vec<BuildArg>,
     ) -> State<'a> {
         if tree.config.config.env("PATH").is_none() {
             tree.config.config.set_env("PATH", DEFAULT_PATH);
@@ -49,10 +58,13 @@ impl<'a> State<'a> {
     }
 
     fn lookup(&self, name: &str) -> Option<String> {
-        let arg = || {
-            self.args.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.clone())
-        };
-        self.tree.config.config.env(name).map(str::to_owned).or_else(arg)
+        let arg = self.args.iter().find(|arg| arg.name == name);
+        let env = || self.tree.config.config.env(name);
+        match arg {
+            Some(arg) if arg.hides_env => Some(arg.value.clone()),
+            Some(arg) => Some(env().unwrap_or(&arg.value).to_owned()),
+            None => env().map(str::to_owned),
+        }
     }
 
     fn expand(&self, word: &str) -> Result<String, BuildError> {
@@ -86,6 +98,8 @@ impl<'a> State<'a> {
                 }
                 for (name, value) in values {
                     self.config().set_env(&name, &value);
+                    let shadowed = self.args.iter_mut().filter(|arg| arg.name == name);
+                    shadowed.for_each(|arg| arg.hides_env = false);
                 }
             }
             Kind::Label(pairs) => {
@@ -122,11 +136,15 @@ impl<'a> State<'a> {
                 self.cmd_set = true;
             }
             Kind::Shell(shell) => self.config().shell = Some(shell.clone()),
-            Kind::StopSignal(signal) => self.config().stop_signal = Some(self.expand(signal)?),
+            Kind::StopSignal(signal) => {
+                self.config().stop_signal = Some(known_signal(self.expand(signal)?)?);
+            }
             Kind::Healthcheck(check) => self.config().healthcheck = Some(self.health(check)),
             Kind::OnBuild(trigger) => {
                 let text = trigger.text.clone();
                 self.config().on_build.push(text);
+                // BuildKit's history does not know of triggers either, until they run.
+                return Ok(());
             }
             Kind::Maintainer(name) => self.tree.config.author = Some(name.clone()),
         }
@@ -143,8 +161,8 @@ impl<'a> State<'a> {
         };
         // Declared again without a value, it keeps the one it has.
         if let Some(value) = value {
-            self.args.retain(|(known, _)| known != name);
-            self.args.push((name.to_owned(), value));
+            self.args.retain(|arg| arg.name != name);
+            self.args.push(BuildArg { name: name.to_owned(), value, hides_env: true });
         }
         Ok(())
     }
@@ -211,15 +229,10 @@ impl<'a> State<'a> {
             return Err(not_run("RUN --device"));
         }
         let invocation = run.invocation(&self.shell());
-        let mut env: BTreeMap<String, String> = self.args.iter().cloned().collect();
-        for entry in &self.tree.config.config.env {
-            if let Some((name, value)) = entry.split_once('=') {
-                env.insert(name.to_owned(), value.to_owned());
-            }
-        }
         let op = Op::Exec(ExecOp {
             argv: invocation.argv.clone(),
-            env,
+            env: self.step_variables(),
+            proxies: self.reader.proxies(),
             cwd: absolute("/", &self.tree.config.config.working_dir),
             user: self.tree.config.config.user.clone(),
             isolated: run.network == Some(Network::None),
@@ -233,13 +246,26 @@ impl<'a> State<'a> {
         let mut created_by = "RUN ".to_owned();
         if !self.args.is_empty() {
             created_by.push_str(&format!("|{} ", self.args.len()));
-            for (name, value) in &self.args {
+            for BuildArg { name, value, .. } in &self.args {
                 created_by.push_str(&format!("{name}={value} "));
             }
         }
         created_by.push_str(&invocation.argv.join(" "));
         self.add_step(op, instruction.text.clone(), created_by, origin);
         Ok(())
+    }
+
+    /// What a RUN step sees: variables of the image and build arguments.
+    fn step_variables(&self) -> BTreeMap<String, String> {
+        let entries = self.tree.config.config.env.iter().filter_map(|entry| entry.split_once('='));
+        let mut all: BTreeMap<String, String> =
+            entries.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        for BuildArg { name, value, hides_env } in &self.args {
+            if *hides_env || !all.contains_key(name) {
+                all.insert(name.clone(), value.clone());
+            }
+        }
+        all
     }
 
     fn workdir(&mut self, path: &str, origin: &Origin) -> Result<(), BuildError> {
@@ -468,7 +494,7 @@ impl<'a> State<'a> {
 
     fn destination(&self, word: &str) -> Result<String, BuildError> {
         let text = self.expand(word)?;
-        let directory = text.ends_with('/') || text == "." || text.ends_with("/.");
+        let directory = text.ends_with('/') || text == ".";
         let mut path = absolute(&self.tree.config.config.working_dir, &text);
         if directory && path != "/" {
             path.push('/');
@@ -531,6 +557,33 @@ fn check_checksum(checksum: &str, source: &str) -> Result<(), BuildError> {
             .because(error)
             .hint("expected sha256: and 64 hexadecimal digits".to_owned())
     })
+}
+
+/// Names of signals without `SIG`, besides the real-time ones.
+const SIGNALS: &str = "ABRT ALRM BUS CHLD CLD CONT FPE HUP ILL INT IO IOT KILL PIPE POLL PROF PWR QUIT \
+     SEGV STKFLT STOP SYS TERM TRAP TSTP TTIN TTOU URG USR1 USR2 VTALRM WINCH XCPU XFSZ";
+
+/// A signal as it is written, if it is one: a number, or a name with or without `SIG`.
+fn known_signal(text: String) -> Result<String, BuildError> {
+    let name = text.to_ascii_uppercase();
+    let name = name.strip_prefix("SIG").unwrap_or(&name);
+    let real_time = |name: &str, sign: char| {
+        let offset = name.strip_prefix(sign).map_or(Some(0), |number| number.parse().ok());
+        (name.is_empty() || name.starts_with(sign)) && offset.is_some_and(|offset: u8| offset < 16)
+    };
+    let known = match text.parse::<u8>() {
+        Ok(number) => number > 0,
+        Err(_) => {
+            SIGNALS.split_whitespace().any(|known| known == name)
+                || name.strip_prefix("RTMIN").is_some_and(|rest| real_time(rest, '+'))
+                || name.strip_prefix("RTMAX").is_some_and(|rest| real_time(rest, '-'))
+        }
+    };
+    match known {
+        true => Ok(text),
+        false => Err(BuildError::input(format!("STOPSIGNAL `{text}` is no signal"))
+            .hint("expected a name such as SIGTERM, or a number such as 15".to_owned())),
+    }
 }
 
 /// Ports of one EXPOSE word: `80`, `53/udp`, `8000-8003/tcp`.

@@ -316,3 +316,53 @@ fn triggers_are_applied_before_the_stage_and_taken_out() {
     let argv: Vec<_> = steps(&graph).iter().map(|step| step["argv"][2].clone()).collect();
     assert_eq!(argv, ["first", "second"]);
 }
+
+#[test]
+fn an_argument_declared_after_env_is_what_the_stage_sees() {
+    let (graph, tree) = lowered(
+        "FROM python\nENV A=env\nARG A=arg\nARG FROM_BASE=arg\nRUN one\nENV A=new\nRUN two\n",
+    );
+    let (one, two) = (env_of(&graph, 0), env_of(&graph, 1));
+    assert_eq!((one["A"].as_str(), one["FROM_BASE"].as_str()), ("arg", "arg"));
+    assert_eq!(two["A"], "new");
+    assert_eq!(tree.config.config.env("FROM_BASE"), Some("yes"), "the image keeps its own");
+}
+
+#[test]
+fn proxies_need_no_declaration_and_are_no_part_of_the_step() {
+    let (graph, _) =
+        try_lower("FROM python\nRUN x\n", &[("HTTP_PROXY", "p"), ("X", "1")], None).unwrap();
+    let Op::Exec(op) = &graph.steps()[0].op else { panic!("{:?}", graph.steps()) };
+    let names: Vec<&String> = op.proxies.keys().collect();
+    assert_eq!(names, ["HTTP_PROXY", "http_proxy"]);
+    assert!(!serde_json::to_string(&graph.steps()[0].op).unwrap().contains("PROXY"));
+}
+
+#[test]
+fn triggers_are_recorded_as_written_and_without_history() {
+    let (_, tree) = lowered("FROM python\nONBUILD run  one\n");
+    assert_eq!(tree.config.config.on_build, ["run  one"]);
+    assert!(tree.history.is_empty());
+}
+
+#[test]
+fn a_stop_signal_is_a_signal() {
+    for signal in ["SIGTERM", "term", "9", "SIGRTMIN+3", "RTMAX"] {
+        let (_, tree) = lowered(&format!("FROM python\nSTOPSIGNAL {signal}\n"));
+        assert_eq!(tree.config.config.stop_signal.as_deref(), Some(signal));
+    }
+    for signal in ["SIGNOTHING", "0", "SIGRTMIN+99", "SIGRTMIN3"] {
+        let error =
+            try_lower(&format!("FROM python\nSTOPSIGNAL {signal}\n"), &[], None).unwrap_err();
+        assert!(error.message.contains("is no signal"), "{error}");
+    }
+}
+
+#[test]
+fn only_a_slash_or_a_dot_alone_make_a_destination_a_directory() {
+    let (graph, _) = lowered("FROM python\nWORKDIR /w\nCOPY f .\nCOPY f x/.\nCOPY f y/\n");
+    let steps = steps(&graph);
+    let destinations: Vec<&str> =
+        steps[1..].iter().map(|op| op["destination"].as_str().unwrap()).collect();
+    assert_eq!(destinations, ["/w/", "/w/x", "/w/y/"]);
+}
