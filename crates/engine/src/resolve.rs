@@ -447,7 +447,7 @@ mod tests {
         let mut lock = LockFile::default();
         let resolution = serde_json::json!({
             "architecture": "arm64",
-            "indexes": [{ "suite": "test", "digest": Descriptor::of("", b"").digest, "date": "" }],
+            "indexes": [{ "suite": "test", "digest": anyarch_oci::Digest::sha256(b""), "date": "" }],
             "packages": [],
         });
         lock.put(LockedBase {

@@ -344,7 +344,7 @@ proptest! {
         let read: Vec<Stage> = file.stages.iter().map(|stage| Stage {
             base: stage.base.clone(),
             name: stage.name.clone(),
-            platform: stage.platform.clone(),
+            platform: stage.platform.as_ref().map(|word| word.as_str().to_owned()),
             lines: stage.instructions.iter().map(read).collect(),
         }).collect();
         prop_assert_eq!(read, stages, "{}", text);
