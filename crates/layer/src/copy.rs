@@ -227,7 +227,11 @@ impl Copier<'_> {
             Ok(_) if is_top => return Ok(()),
             Ok(_) => {}
             Err(error) if error.is_not_found() && is_top && self.options.content_only => {
-                return self.make_all(to);
+                self.make_all(to)?;
+                if let Some(mtime) = self.options.mtime {
+                    self.pending.keep_mtime(to, mtime);
+                }
+                return Ok(());
             }
             Err(error) if error.is_not_found() => self.dst.create_dir(to, 0o700)?,
             Err(error) => return Err(error),

@@ -341,7 +341,7 @@ fn owners_and_modes_of_copies_needs_userns() {
         str![[r#"
 a Regular 644 1000:1000 "main/n"
 b Regular 644 1000:50 "main/n"
-c/ Directory 4750 7:8
+c/ Directory 755 7:8
 c/main Regular 4750 7:8 "main/n"
 c/other Regular 4750 7:8 "other/n"
 d Regular 700 0:0 "main/n"

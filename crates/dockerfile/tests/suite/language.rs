@@ -211,13 +211,13 @@ fn words_know_their_places() {
 }
 
 #[test]
-fn text_for_history_has_the_keyword_in_upper_case() {
+fn text_for_history_has_the_keyword_in_upper_case_and_triggers_are_as_written() {
     let (file, _) = parse("from a\ncopy  x \\\n  y\nonbuild  run z\n");
     let texts: Vec<_> =
         file.stages[0].instructions.iter().map(|instruction| instruction.text.as_str()).collect();
     assert_eq!(texts, ["COPY  x   y", "ONBUILD  run z"]);
     let Kind::OnBuild(inner) = &file.stages[0].instructions[1].kind else { panic!("no ONBUILD") };
-    assert_eq!(inner.text, "RUN z");
+    assert_eq!(inner.text, "run z");
 }
 
 #[test]
