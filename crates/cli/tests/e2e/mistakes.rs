@@ -183,17 +183,17 @@ exit 2
 }
 
 #[test]
-fn unsupported_repository_names_its_line_needs_userns() {
+fn refused_flag_names_its_line_needs_userns() {
     needs!("userns");
     assert_data_eq!(
-        fails("FROM root\nADD git@git.example:x/y.git /x\n"),
+        fails("FROM root\nRUN --security=insecure true\n"),
         str![[r#"
-error: ADD of a git repository (`git@git.example:x/y.git`) is not supported yet
+error: RUN --security=insecure is refused
  --> app/Dockerfile:3:1
   |
-3 | ADD git@git.example:x/y.git /x
-  | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-  hint: this version parses the whole language but does not run this part of it
+3 | RUN --security=insecure true
+  | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+  hint: steps run with the default set of capabilities only
 exit 2
 
 "#]]
