@@ -10,11 +10,12 @@ use std::process::Stdio;
 use bench::Bench;
 use snapbox::{assert_data_eq, str};
 
-const VERBS: [&str; 13] = [
+const VERBS: [&str; 14] = [
     "build",
     "publish",
     "check",
     "plan",
+    "why",
     "lock",
     "export",
     "images",

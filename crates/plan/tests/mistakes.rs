@@ -104,11 +104,11 @@ fn unknown_key_of_a_tier() {
 error[unknown-key]: unknown key `build_args` in a tier of `[flavor.cpu]`
 5 | tiers = [{ name = "a", dockerfile = "D", build_args = {}, zoom = 1 }]
   |                                          ^^^^^^^^^^ did you mean `build-args`?
-  = hint: known keys here: `name`, `dockerfile`, `target`, `build-args` and `context`
+  = hint: known keys here: `name`, `dockerfile`, `target`, `build-args`, `context` and `contexts`
 error[unknown-key]: unknown key `zoom` in a tier of `[flavor.cpu]`
 5 | tiers = [{ name = "a", dockerfile = "D", build_args = {}, zoom = 1 }]
   |                                                           ^^^^ not a key of a tier
-  = hint: known keys here: `name`, `dockerfile`, `target`, `build-args` and `context`
+  = hint: known keys here: `name`, `dockerfile`, `target`, `build-args`, `context` and `contexts`
 "#);
 }
 
