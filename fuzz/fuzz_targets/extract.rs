@@ -4,7 +4,6 @@
 
 #[path = "../../crates/layer/tests/checks/mod.rs"]
 mod checks;
-#[allow(dead_code, reason = "the tests use more of it")]
 #[path = "../../crates/layer/tests/common/raw.rs"]
 mod raw;
 

@@ -251,7 +251,7 @@ mod tests {
     #[test]
     fn a_file_that_did_not_change_is_not_sent_again() {
         let folder = tempfile::tempdir().unwrap();
-        let state = Box::leak(Box::new(Mutex::new(("one", Vec::new()))));
+        let state: &Mutex<_> = Box::leak(Box::new(Mutex::new(("one", Vec::new()))));
         let mut engine = testing::engine(folder.path());
         engine.fetch = Box::new(Tagged(state));
         let cancel = Cancel::new();
