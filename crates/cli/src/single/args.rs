@@ -16,6 +16,10 @@ use crate::files;
 #[command(
     next_help_heading = "One Dockerfile without a plan (then the argument is the build context)"
 )]
+#[allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "the text is the help, and `[:TAG]` means itself"
+)]
 pub(crate) struct SingleArgs {
     /// The Dockerfile, `-` for standard input [default with another of these flags:
     /// CONTEXT/Dockerfile]
