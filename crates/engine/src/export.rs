@@ -27,8 +27,8 @@ pub enum Output {
     DockerArchive(PathBuf),
 }
 
-/// Annotation by which tools read the name of an image in a layout.
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
+/// Annotation by which tools read the name of an image in a layout (image-spec, "Annotations").
+pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 /// Writes images. A file or directory of that name is replaced only when the new one is complete.
 ///
@@ -64,7 +64,9 @@ pub fn export_files(
         let view = session.view(&image.chain)?;
         let from = Root::open(view.target()).context(what)?;
         let to = Root::open(&folder).context(what)?.leaving_owners(true);
-        let options = CopyOptions { ignore_owner: true, ..CopyOptions::default() };
+        // The folder is somebody's own: its mode and time stay.
+        let options =
+            CopyOptions { ignore_owner: true, content_only: true, ..CopyOptions::default() };
         copy::copy(&from, Path::new(""), &to, Path::new(""), &options, &mut copy::everything)
             .context(what)?;
     }

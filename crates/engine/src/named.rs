@@ -13,10 +13,9 @@ use anyarch_store::Store;
 use crate::engine::Session;
 use crate::error::{BuildError, Context};
 use crate::event::Event;
+use crate::export::REF_NAME;
 use crate::images::{ResolvedImage, image_for, resolved_image};
 
-/// The annotation under which a layout keeps the tag of an image (image-spec, "Annotations").
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// How much of `index.json` and of a manifest is read.
 const LIMIT: u64 = 4 << 20;
 
