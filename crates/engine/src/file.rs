@@ -7,12 +7,12 @@ use anyarch_layer::archive::Reader;
 use anyarch_layer::copy::{self, Choice, CopyOptions};
 use anyarch_layer::{ExtractOptions, Extractor, Metadata, Root, Time, decode};
 use anyarch_oci::Digest;
+use anyarch_plan::is_remote;
 
 use crate::chain::Chain;
 use crate::context::{BuildContext, Files, Found, split_pivot};
 use crate::engine::Session;
 use crate::error::{BuildError, Context};
-use crate::git::is_remote;
 use crate::op::CopyOp;
 use crate::remote::Remote;
 use crate::stage::absolute;

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyarch_oci::Digest;
+use anyarch_plan::is_remote;
 
 use crate::engine::Session;
 use crate::error::{BuildError, Context};
@@ -49,13 +50,6 @@ impl Git for NoGit {
     ) -> Result<(), GitError> {
         Err("this engine has no git".into())
     }
-}
-
-/// Whether a source is of the network and not a path (Dockerfile reference, "ADD").
-pub(crate) fn is_remote(source: &str) -> bool {
-    ["http://", "https://", "git@", "git://", "ssh://"]
-        .iter()
-        .any(|prefix| source.starts_with(prefix))
 }
 
 /// A folder of a repository at a commit: `URL.git#REF:FOLDER` (Dockerfile reference, "Adding files

@@ -70,4 +70,4 @@ pub use publish::{
     BlobFate, Confirmed, Place, PublishRequest, Published, PublishedTag, Rehearsal, RehearsedItem,
     RehearsedTag, confirm, publish, rehearse,
 };
-pub use remote::{fetch_context, is_remote_context};
+pub use remote::fetch_context;

@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use anyarch_oci::{Descriptor, Digest};
+use anyarch_plan::is_remote;
 use serde::Serialize;
 
 use crate::event::StepId;
-use crate::git::is_remote;
 
 /// What a step does to the file tree of its parent.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]

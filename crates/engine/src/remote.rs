@@ -210,11 +210,6 @@ pub fn fetch_context(
     Session::new(engine, 0, on, cancel).remote_context(source, true)
 }
 
-/// Whether a text names a build context of the network.
-pub fn is_remote_context(text: &str) -> bool {
-    crate::git::is_remote(text)
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;

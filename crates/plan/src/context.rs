@@ -27,6 +27,12 @@ pub enum ContextSource {
 /// How URLs of the network begin.
 const REMOTE: [&str; 5] = ["http://", "https://", "git@", "git://", "ssh://"];
 
+/// Whether a source is of the network and not a path: a git repository, an archive or a file (also
+/// Dockerfile reference, "ADD").
+pub fn is_remote(source: &str) -> bool {
+    REMOTE.iter().any(|prefix| source.starts_with(prefix))
+}
+
 impl ContextSource {
     /// Reads a source as `--build-context NAME=SOURCE` and `contexts` of the plan have it.
     ///
@@ -55,7 +61,7 @@ impl ContextSource {
         if let Some(target) = named("target:") {
             return Ok(ContextSource::Target(needed(target, "target")?));
         }
-        if REMOTE.iter().any(|prefix| text.starts_with(prefix)) {
+        if is_remote(text) {
             return Ok(ContextSource::Remote(text.to_owned()));
         }
         if let Some((scheme, _)) = text.split_once("://") {

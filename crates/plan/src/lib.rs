@@ -27,7 +27,7 @@ mod template;
 mod validate;
 
 pub use check::check;
-pub use context::ContextSource;
+pub use context::{ContextSource, is_remote};
 pub use diagnostic::{Diagnostic, Severity};
 pub use file::{
     BaseTable, DebianTable, FlavorTable, IndexTable, OnTable, PlanFile, ProjectTable, Spanned,

@@ -12,10 +12,10 @@ use std::path::{Path, PathBuf};
 
 use anyarch_engine::{
     BuildError, BuildRequest, BuiltImage, Engine, build, export, export_files, export_tar,
-    fetch_context, is_remote_context, tag_as,
+    fetch_context, tag_as,
 };
 use anyarch_oci::Platform;
-use anyarch_plan::{Plan, target};
+use anyarch_plan::{Plan, is_remote, target};
 use anyarch_sandbox::Cancel;
 use toml::{Table, Value};
 
@@ -61,7 +61,7 @@ pub(crate) fn run(
         .map_err(|error| Failure::failed("failed to make a temporary folder").because(&error))?;
     let stdin_is_dockerfile = args.file.as_deref() == Some(Path::new("-"));
     let context_name = context.as_str();
-    let remote = is_remote_context(context);
+    let remote = is_remote(context);
     let mut opened = match remote {
         true => Some(Workshop::open(global, steps)?),
         false => None,

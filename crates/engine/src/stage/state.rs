@@ -7,12 +7,13 @@ use anyarch_dockerfile::{
     Run, Security, Sharing,
 };
 use anyarch_oci::{ContainerConfig, Digest, Empty, Healthcheck as HealthConfig, Platform};
+use anyarch_plan::is_remote;
 
 use super::reader::Reader;
 use super::{Bases, DEFAULT_PATH, HistoryItem, Lowered, absolute, unknown_name};
 use crate::error::BuildError;
 use crate::event::{Origin, StepId};
-use crate::git::{GitUrl, is_remote};
+use crate::git::GitUrl;
 use crate::graph::BuildGraph;
 use crate::named::Named;
 use crate::op::{CacheSharing, CopyFrom, CopyOp, ExecOp, MountOp, Op};
