@@ -96,7 +96,10 @@ impl LogicalLine {
         };
         line.text.push_str(body);
         for next in lines.by_ref() {
-            line.lines = first.number..=next.number;
+            // What only continues is not where the instruction begins.
+            let begun = !line.text.trim().is_empty();
+            let start = if begun { *line.lines.start() } else { next.number };
+            line.lines = start..=next.number;
             if next.is_comment() {
                 continue;
             }
@@ -144,6 +147,16 @@ impl LogicalLine {
 #[cfg(test)]
 mod tests {
     use super::{Lines, LogicalLine};
+
+    #[test]
+    fn an_instruction_begins_where_its_text_does() {
+        let text = "\\\n  \\\n# note\nFROM \\\n  a\n";
+        let mut lines = Lines::new(text);
+        let first = lines.next().expect("a line");
+        let line = LogicalLine::read(first, &mut lines, '\\').expect("an instruction");
+        assert_eq!(line.lines, 4..=5);
+        assert_eq!(&text[line.place(2..6)], "FROM");
+    }
 
     #[test]
     fn joined_text_knows_its_places() {
