@@ -19,7 +19,7 @@ use crate::named::TreeSource;
 use crate::op::Op;
 use crate::resolve::{Resolved, ResolvedTier};
 use crate::solve::Solved;
-use crate::stage::{HistoryItem, Lowered, OutsideName, lower, outside_names};
+use crate::stage::{HistoryItem, Input, Lowered, OutsideName, lower, outside_names};
 
 /// What to build.
 pub struct BuildRequest<'a> {
@@ -154,38 +154,52 @@ pub(crate) fn graph(
     let mut graph = BuildGraph::default();
     let mut tiers: Vec<Lowered> = Vec::new();
     for tier in &resolved.tiers {
-        let input = tier.input(build_platform);
         let first = graph.steps().len();
-        let names = outside_names(&input)?
-            .into_iter()
-            .filter_map(|name| Some(OutsideName { name: tier.outside(name.name)?, ..name }));
-        let outside = outside(&mut graph, resolved, &names.collect::<Vec<_>>(), &tier.part);
-        let bases = |name: &str, platform: &Platform| {
-            let below = tier.below.as_ref().filter(|(below, _)| below == name).map(|(_, at)| *at);
-            let (name, other) = match tier.named.tree(name) {
-                Some(TreeSource::Outside(outside)) => (outside.as_str(), None),
-                Some(TreeSource::Tier(at)) => (name, Some(*at)),
-                None => (name, below),
-            };
-            match other {
-                Some(at) if *platform == tier.platform => tiers.get(at).cloned(),
-                _ => outside
-                    .iter()
-                    .find(|(known, of, _)| known == name && of == platform)
-                    .map(|(_, _, tree)| tree.clone()),
-            }
-        };
-        let begin = graph.steps().len();
-        let lowered = lower(&mut graph, &input, &bases)?;
+        let below = |at: usize| tiers.get(at).cloned();
+        let lowered = lower_tier(&mut graph, resolved, tier, &tier.input(build_platform), &below)?;
         if tier.fresh.all() {
             graph.set_fresh(first);
         }
         if let Some(sibling) = sibling(resolved, &tiers, tier, build_platform) {
-            graph.set_sibling(begin..graph.steps().len(), sibling);
+            let added = graph.take_asked().into_iter().filter(|step| step.0 >= first);
+            graph.set_sibling(added, sibling);
         }
         tiers.push(lowered);
     }
     Ok((graph, tiers))
+}
+
+/// Adds the steps of one tier for the platform of `input`. `below` gives other tiers, by position,
+/// for that platform.
+pub(crate) fn lower_tier(
+    graph: &mut BuildGraph,
+    resolved: &Resolved,
+    tier: &ResolvedTier,
+    input: &Input<'_>,
+    below: &dyn Fn(usize) -> Option<Lowered>,
+) -> Result<Lowered, BuildError> {
+    let names = outside_names(input)?
+        .into_iter()
+        .filter_map(|name| Some(OutsideName { name: tier.outside(name.name)?, ..name }));
+    let outside = outside(graph, resolved, &names.collect::<Vec<_>>(), &tier.part);
+    let bases = |name: &str, platform: &Platform| {
+        let lower = tier.below.as_ref().filter(|(lower, _)| lower == name).map(|(_, at)| *at);
+        let (name, other) = match tier.named.tree(name) {
+            Some(TreeSource::Outside(outside)) => (outside.as_str(), None),
+            Some(TreeSource::Tier(at)) => (name, Some(*at)),
+            None => (name, lower),
+        };
+        match other {
+            Some(at) if platform == input.platform => below(at),
+            _ => outside
+                .iter()
+                .find(|(known, of, _)| known == name && of == platform)
+                .map(|(_, _, tree)| tree.clone()),
+        }
+    };
+    // What pairs steps of two platforms looks at the Dockerfile's own only.
+    graph.take_asked();
+    lower(graph, input, &bases)
 }
 
 /// Where the native member of the same flavor ends below a foreign tier, if this build makes it.

@@ -5,7 +5,7 @@
 //! and the table of twins in one file) and the hidden directory (the twins' own tree, their shim,
 //! the log). It is gone with the [`ForeignTree`]. What the programs do is the same with twins and
 //! without; so nothing of this is in a cache key. Which programs have twins is the business of
-//! `anyarch-twin`; where the twins' tree comes from is decided here.
+//! `anyarch-twin`; where the twins' tree comes from is decided in `siblings`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
@@ -24,14 +24,12 @@ use anyarch_sandbox::{
 use anyarch_twin::{Data, Known, Request};
 
 use crate::base::ResolvedBase;
-use crate::chain::Chain;
 use crate::emulator::no_emulator;
 use crate::engine::Session;
 use crate::error::{BuildError, Context};
 use crate::event::{Event, StepId};
-use crate::graph::{BuildGraph, Step};
-use crate::op::Op;
 use crate::resolve::Resolved;
+use crate::siblings::NativeTree;
 use crate::snapshot::make;
 use crate::tally::Tally;
 use crate::verify::Allowed;
@@ -64,14 +62,6 @@ pub(crate) struct ForeignState {
     pub(crate) extended: Mutex<BTreeMap<Extended, ResolvedBase>>,
     /// Handlers registered with the machine, where the kernel has no other way.
     registered: Mutex<Vec<(Platform, Emulation)>>,
-}
-
-/// Where twins come from.
-pub(crate) enum NativeTree {
-    /// Packages that were unpacked.
-    Folder(PathBuf),
-    /// The tree of a step.
-    Chain(Chain),
 }
 
 /// What is needed for twins.
@@ -218,11 +208,7 @@ impl Session<'_> {
             let names = |platform: &Platform| data.platform(&platform.normalized().to_string());
             if let (Some(native), Some(names)) = (names(&self.engine.platform()), names(platform)) {
                 let target = make(hidden.join("root"))?;
-                let lowers = match twins {
-                    NativeTree::Folder(folder) => vec![folder],
-                    NativeTree::Chain(chain) => self.lowers(&chain)?,
-                };
-                let mount = OverlayMount::mount(&lowers, None, &target).context(what)?;
+                let mount = self.mount_natives(&twins, &target)?;
                 let (foreign_root, native_root) =
                     (Root::open(tree).context(what)?, Root::open(&target).context(what)?);
                 let request = Request {
@@ -254,90 +240,6 @@ impl Session<'_> {
         Ok(handler)
     }
 
-    /// The native tree to take a step's twins from: that of the native member's tier below, where
-    /// this build has it already, else the packages of what the step's tree began with, and of what
-    /// its command names.
-    pub(crate) fn native_tree(
-        &self,
-        graph: &BuildGraph,
-        resolved: &Resolved,
-        step: &Step,
-        sibling: Option<Chain>,
-        tree: &Path,
-    ) -> Result<Option<NativeTree>, BuildError> {
-        if !self.is_foreign(&step.platform) || self.engine.twins == Twins::Off {
-            return Ok(None);
-        }
-        if let Some(chain) = sibling {
-            return Ok(Some(NativeTree::Chain(chain)));
-        }
-        let mut first = step;
-        while let Some(parent) = first.parent {
-            first = graph.step(parent);
-        }
-        let id = step.info.id;
-        let machine = self.engine.platform();
-        let made = match &first.op {
-            Op::Debian(op) => {
-                let base = resolved.bases.get(&(op.name.clone(), machine));
-                let Some(base) = base else { return Ok(None) };
-                let data = Data::built_in().context(|| "failed to look for twins".to_owned())?;
-                self.native_packages(&data, base, step, tree)
-                    .and_then(|base| self.native_root(&base, &data.packages(), Some(id)))
-                    .map(NativeTree::Folder)
-            }
-            Op::Image(op) => {
-                let mut foreign = resolved.images.iter();
-                let name = foreign.find(|(_, image)| image.op == *op).map(|((name, _), _)| name);
-                let native = name.and_then(|name| resolved.images.get(&(name.clone(), machine)));
-                let Some(native) = native else { return Ok(None) };
-                self.pull(id, &native.op).map(|(chain, _)| NativeTree::Chain(chain))
-            }
-            _ => return Ok(None),
-        };
-        match made {
-            Ok(tree) => Ok(Some(tree)),
-            Err(error) => {
-                self.check_cancelled()?;
-                self.warn_once(&format!(
-                    "programs of {} are emulated, without twins: {}",
-                    step.platform,
-                    error.chain()
-                ));
-                Ok(None)
-            }
-        }
-    }
-
-    /// The native packages for a step on top of a base: those of the base, and those that steps
-    /// between have installed and this one names a program of.
-    fn native_packages(
-        &self,
-        data: &Data,
-        base: &ResolvedBase,
-        step: &Step,
-        tree: &Path,
-    ) -> Result<ResolvedBase, BuildError> {
-        let Op::Exec(op) = &step.op else { return Ok(base.clone()) };
-        let scripts = op.scripts.iter().map(|(_, text)| text.as_str());
-        let text: Vec<&str> = op.argv.iter().map(String::as_str).chain(scripts).collect();
-        let has = |name: &&str| base.resolution.packages.iter().any(|known| known.name == *name);
-        let text = text.join("\n");
-        let mut more: BTreeSet<String> = data
-            .packages_named_in(&text)
-            .into_iter()
-            .filter(|name| !has(name))
-            .map(str::to_owned)
-            .collect();
-        if !more.is_empty() {
-            let root =
-                Root::open(tree).context(|| "failed to open the tree of a step".to_owned())?;
-            let installed = anyarch_twin::installed(&root);
-            more.retain(|name| installed.contains(name));
-        }
-        if more.is_empty() { Ok(base.clone()) } else { self.with_packages(base, &more) }
-    }
-
     /// Says how many programs ran how, where there were any of a foreign platform.
     pub(crate) fn tell_tally(&self) {
         let tally = self.foreign.tally.lock().unwrap_or_else(PoisonError::into_inner);
@@ -346,7 +248,7 @@ impl Session<'_> {
         }
     }
 
-    fn warn_once(&self, message: &str) {
+    pub(crate) fn warn_once(&self, message: &str) {
         let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
         if warned.insert(message.to_owned()) {
             (self.on)(Event::Warning { message: message.to_owned() });

@@ -30,6 +30,8 @@ pub(crate) struct Step {
 pub(crate) struct BuildGraph {
     steps: Vec<Step>,
     known: HashMap<(Op, Option<StepId>, Platform), StepId>,
+    /// What was asked for since it was last taken, in order: new steps and known ones.
+    asked: Vec<StepId>,
 }
 
 impl BuildGraph {
@@ -49,6 +51,7 @@ impl BuildGraph {
             if !parts.iter().any(|known| known == part) {
                 parts.push(part.to_owned());
             }
+            self.asked.push(id);
             return id;
         }
         let id = StepId(self.steps.len());
@@ -56,7 +59,13 @@ impl BuildGraph {
         let (op, parent, platform) = key.clone();
         self.steps.push(Step { op, parent, platform, info, fresh: false, sibling: None });
         self.known.insert(key, id);
+        self.asked.push(id);
         id
+    }
+
+    /// The steps that were added or found since this was last asked, in order.
+    pub(crate) fn take_asked(&mut self) -> Vec<StepId> {
+        std::mem::take(&mut self.asked)
     }
 
     /// Lets the steps from this number on run whatever the cache knows.
@@ -67,9 +76,9 @@ impl BuildGraph {
     }
 
     /// Names the step whose tree has the twins for these steps, unless they have one.
-    pub(crate) fn set_sibling(&mut self, steps: std::ops::Range<usize>, sibling: StepId) {
-        for step in self.steps.get_mut(steps).into_iter().flatten() {
-            step.sibling = step.sibling.or(Some(sibling));
+    pub(crate) fn set_sibling(&mut self, steps: impl Iterator<Item = StepId>, sibling: StepId) {
+        for StepId(step) in steps {
+            self.steps[step].sibling = self.steps[step].sibling.or(Some(sibling));
         }
     }
 

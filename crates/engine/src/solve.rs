@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use anyarch_oci::Digest;
@@ -19,12 +19,14 @@ use crate::engine::Session;
 use crate::error::{BuildError, ErrorKind, io_hint};
 use crate::event::{Event, Outcome, StepId, Stream};
 use crate::exec::{ended_badly, shorten};
-use crate::foreign::{NativeTree, Natives, Twins};
+use crate::foreign::{Natives, Twins};
 use crate::graph::{BuildGraph, Step};
 use crate::inputs::{Inputs, Keyed, Origins, input_digest};
 use crate::op::Op;
+use crate::prefix::Prefixes;
 use crate::remote::Remote;
 use crate::resolve::Resolved;
+use crate::siblings::NativeTree;
 use crate::tally::Tally;
 use crate::verify::Allowed;
 
@@ -46,9 +48,39 @@ impl Solved {
     }
 }
 
+/// What is to be solved.
+pub(crate) struct Work<'a> {
+    pub(crate) graph: &'a BuildGraph,
+    pub(crate) resolved: &'a Resolved,
+    /// The same for this machine, once a foreign step asks for it; `None` where this is that.
+    prefixes: Option<OnceLock<Prefixes>>,
+}
+
+impl<'a> Work<'a> {
+    /// A build.
+    fn of_build(graph: &'a BuildGraph, resolved: &'a Resolved) -> Work<'a> {
+        Work { graph, resolved, prefixes: Some(OnceLock::new()) }
+    }
+
+    /// Steps that are made for twins' sake, and for whose programs there are none.
+    pub(crate) fn of_natives(graph: &'a BuildGraph, resolved: &'a Resolved) -> Work<'a> {
+        Work { graph, resolved, prefixes: None }
+    }
+
+    /// The steps as they would be for this machine.
+    pub(crate) fn prefixes(&self, session: &Session<'_>) -> Result<Option<&Prefixes>, BuildError> {
+        let Some(prefixes) = &self.prefixes else { return Ok(None) };
+        if let Some(known) = prefixes.get() {
+            return Ok(Some(known));
+        }
+        let new = Prefixes::new(self.resolved, &session.engine.platform())?;
+        Ok(Some(prefixes.get_or_init(|| new)))
+    }
+}
+
 /// How one step went.
-struct Done {
-    chain: Chain,
+pub(crate) struct Done {
+    pub(crate) chain: Chain,
     cached: bool,
     key: Option<Digest>,
 }
@@ -89,10 +121,11 @@ impl Session<'_> {
             failure: None,
         });
         let changed = Condvar::new();
+        let work = Work::of_build(graph, resolved);
         let workers = self.engine.host.cores.clamp(1, count.max(1));
         std::thread::scope(|scope| {
             for _ in 0..workers {
-                scope.spawn(|| self.work(graph, resolved, &state, &changed));
+                scope.spawn(|| self.work(&work, &state, &changed));
             }
         });
         let state = state.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -106,13 +139,7 @@ impl Session<'_> {
     }
 
     /// One worker: takes the first step that is ready until there is none left.
-    fn work(
-        &self,
-        graph: &BuildGraph,
-        resolved: &Resolved,
-        state: &Mutex<Progress>,
-        changed: &Condvar,
-    ) {
+    fn work(&self, work: &Work<'_>, state: &Mutex<Progress>, changed: &Condvar) {
         loop {
             let mut now = lock(state);
             let (step, inputs) = loop {
@@ -123,9 +150,9 @@ impl Session<'_> {
                     changed.notify_all();
                     return;
                 }
-                match next(graph, &now) {
+                match next(work.graph, &now) {
                     Some((step, mut inputs)) => {
-                        let sibling = graph.step(step).sibling;
+                        let sibling = work.graph.step(step).sibling;
                         inputs.sibling = sibling.and_then(|native| now.chains[native.0].clone());
                         break (step, inputs);
                     }
@@ -134,7 +161,7 @@ impl Session<'_> {
             };
             now.begun[step.0] = true;
             drop(now);
-            let result = self.attempt(graph, resolved, step, &inputs);
+            let result = self.attempt(work, step, &inputs);
             let mut now = lock(state);
             match result {
                 Ok(done) => {
@@ -159,18 +186,17 @@ impl Session<'_> {
     }
 
     /// Looks a step up or runs it, and tells how it went.
-    fn attempt(
+    pub(crate) fn attempt(
         &self,
-        graph: &BuildGraph,
-        resolved: &Resolved,
+        work: &Work<'_>,
         id: StepId,
         inputs: &Inputs,
     ) -> Result<Done, BuildError> {
         let begun = Instant::now();
-        let step = graph.step(id);
+        let step = work.graph.step(id);
         // A panic in one step must not leave the others waiting for it for ever.
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            self.find_or_run(graph, resolved, step, inputs)
+            self.find_or_run(work, step, inputs)
         }));
         let result =
             outcome.unwrap_or_else(|_| Err(BuildError::failed("the step hit a bug in the engine")));
@@ -208,11 +234,11 @@ impl Session<'_> {
     /// The result of a step, known or new.
     fn find_or_run(
         &self,
-        graph: &BuildGraph,
-        resolved: &Resolved,
+        work: &Work<'_>,
         step: &Step,
         inputs: &Inputs,
     ) -> Result<Done, BuildError> {
+        let resolved = work.resolved;
         if let Op::Image(image) = &step.op {
             let (chain, cached) = self.pull(step.info.id, image)?;
             return Ok(Done { chain, cached, key: None });
@@ -241,8 +267,7 @@ impl Session<'_> {
         }
         self.check_cancelled()?;
         (self.on)(Event::Started { step: step.info.id });
-        let natives =
-            |tree: &Path| self.native_tree(graph, resolved, step, inputs.sibling.clone(), tree);
+        let natives = |tree: &Path| self.native_tree(work, step, inputs.sibling.clone(), tree);
         let run = |allowed: &Allowed, quiet: bool| {
             let how = How { natives: &natives, allowed, quiet };
             self.run_op(resolved, step, (below, &remote), &origins, &how)

@@ -81,8 +81,16 @@ pub(crate) struct Program {
     pub(crate) names: Vec<String>,
     #[serde(default)]
     pub(crate) paths: Vec<String>,
+    /// What stands for it in commands besides its names.
+    #[serde(default)]
+    pub(crate) words: Vec<String>,
+    #[serde(default)]
     pub(crate) packages: Vec<String>,
+    #[serde(default)]
+    pub(crate) distributions: Vec<String>,
     pub(crate) reason: String,
+    #[serde(default)]
+    pub(crate) heavy: bool,
     #[serde(default)]
     pub(crate) beside: Option<String>,
     #[serde(default)]
@@ -161,12 +169,21 @@ impl Data {
         self.program.iter().find(named).map(|program| program.reason.as_str())
     }
 
-    /// The Debian packages of those programs of the table that a text has as words, sorted.
-    pub fn packages_named_in(&self, text: &str) -> Vec<&str> {
+    /// The programs of the table that a text has as words.
+    pub(crate) fn named_in(&self, text: &str) -> impl Iterator<Item = &Program> {
         let part = |letter: char| letter.is_ascii_alphanumeric() || "-_.+[".contains(letter);
         let words: BTreeSet<&str> = text.split(|letter| !part(letter)).collect();
-        let named = |program: &&Program| program.names.iter().any(|n| words.contains(n.as_str()));
-        let found = self.program.iter().filter(named).flat_map(|program| &program.packages);
+        self.program.iter().filter(move |program| {
+            let file = program.paths.iter().filter_map(|path| path.rsplit('/').next());
+            let file = file.filter(|name| *name != "*");
+            program.names.iter().chain(&program.words).any(|name| words.contains(name.as_str()))
+                || file.into_iter().any(|name| words.iter().any(|word| matches(name, word)))
+        })
+    }
+
+    /// The Debian packages of those programs of the table that a text has as words, sorted.
+    pub fn packages_named_in(&self, text: &str) -> Vec<&str> {
+        let found = self.named_in(text).flat_map(|program| &program.packages);
         let found: BTreeSet<&str> = found.map(String::as_str).collect();
         found.into_iter().collect()
     }
@@ -200,7 +217,12 @@ mod tests {
         assert!(data.platform("linux/mips").is_none());
         assert!(data.packages().contains(&"coreutils"));
         for program in &data.program {
-            assert!(!program.reason.is_empty() && !program.packages.is_empty(), "{program:?}");
+            assert!(!program.reason.is_empty(), "{program:?}");
+            assert_ne!(
+                program.packages.is_empty(),
+                program.distributions.is_empty(),
+                "{program:?}"
+            );
             assert!(!program.names.is_empty() || !program.paths.is_empty(), "{program:?}");
             for script in program.interpret.iter().flat_map(|rule| &rule.scripts) {
                 assert!(matches!(script.len(), 1 | 2), "{script:?}");
@@ -238,6 +260,10 @@ mod tests {
             ["curl", "git", "libcurl3-gnutls", "libcurl4"]
         );
         assert_eq!(data.packages_named_in("echo digit > .gitignore; legit"), ["coreutils"]);
+        for text in ["pip install x", "/opt/x/bin/python3.11 -m venv y", "python3 -V"] {
+            assert!(data.packages_named_in(text).contains(&"python3-minimal"), "{text}");
+        }
+        assert!(data.named_in("uv pip sync x").any(|program| program.distributions == ["uv"]));
     }
 
     #[test]

@@ -17,9 +17,10 @@ mod known;
 mod patch;
 mod prove;
 mod reason;
+mod wheel;
 
 pub use data::{Data, DataError, PlatformNames};
 pub use dpkg::installed;
 pub use known::Known;
-pub use prove::{Request, Twins, prove};
+pub use prove::{Request, Twins, Wanted, lacks, prove};
 pub use reason::{Reason, Unproven};

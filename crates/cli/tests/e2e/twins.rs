@@ -1,9 +1,11 @@
 //! Foreign platforms: what programs leave is the same with twins and emulated. The cases are in `tests/twins`, a folder
 //! each; `bench/verify-twins` builds them all, these tests some of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use serde_json::Value;
 
 use crate::bench::{ARCH, Bench};
 use crate::needs;
@@ -71,4 +73,82 @@ fn programs_leave_the_same_files_by_their_twins_needs_userns_needs_network() {
     ] {
         assert!(shown.lines().any(|shown| shown == line), "{line}: {shown}");
     }
+}
+
+/// An image for both platforms in the store, and a tier on it that installs a program and uses it.
+fn on_an_image(install: &str) -> Bench {
+    let bench = Bench::empty();
+    bench.write(
+        "anyarch.toml",
+        "[project]\nname = \"demo\"\n[base.root]\ndebian = \"bookworm\"\npackages = []\n\
+         [flavor.image]\nplatforms = [\"linux/amd64\", \"linux/arm64\"]\n\
+         tiers = [{ name = \"root\", dockerfile = \"image\" }]\n\
+         [flavor.app]\nplatforms = [\"linux/arm64\"]\n\
+         tiers = [{ name = \"use\", dockerfile = \"app\" }]\n",
+    );
+    bench.write("image", "FROM root\n");
+    bench.write("app", app(install));
+    bench.run(["build", "image/amd64", "image/arm64"]).success();
+    bench
+}
+
+fn app(install: &str) -> String {
+    format!(
+        "FROM demo:image-dev\nRUN {install} && apt-get update -qq && apt-get install -y -qq zstd\n\
+         RUN zstd -q < /etc/passwd > /1\n"
+    )
+}
+
+/// How often programs ran emulated, by name, and the steps that ran natively for them.
+fn seen(bench: &Bench) -> (BTreeMap<String, u64>, Vec<String>, String) {
+    let done = bench.run(["build", "--progress", "json", "app"]).success();
+    let events = done.out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let (mut emulated, mut natively) = (BTreeMap::new(), Vec::new());
+    for event in events {
+        match event["event"].as_str() {
+            Some("emulated") => {
+                for program in event["emulated"].as_array().unwrap() {
+                    let name = program["name"].as_str().unwrap().to_owned();
+                    emulated.insert(name, program["count"].as_u64().unwrap());
+                }
+            }
+            Some("progress") if event["done"] == 0 => {
+                let what = event["what"].as_str().unwrap();
+                natively.extend(what.strip_prefix("natively: ").map(str::to_owned));
+            }
+            _ => {}
+        }
+    }
+    (emulated, natively, done.shown())
+}
+
+#[test]
+fn what_steps_install_on_an_image_has_twins_needs_userns_needs_network() {
+    needs!("userns", "network");
+    if ARCH == "arm64" {
+        return; // Twins are for machines that arm64 is foreign to.
+    }
+    let bench = on_an_image("true");
+    let (emulated, natively, shown) = seen(&bench);
+    assert_eq!(emulated.get("zstd"), None, "{shown}");
+    let [install] = natively.as_slice() else { panic!("{natively:?}") };
+    assert!(install.contains("apt-get install -y -qq zstd"), "{install}");
+
+    // What was made natively is kept, and no more is made than brings the program.
+    bench.write("app", app("true") + "RUN zstd -q < /etc/group > /2\n");
+    let (emulated, natively, shown) = seen(&bench);
+    assert_eq!((emulated.get("zstd"), natively), (None, Vec::new()), "{shown}");
+}
+
+#[test]
+fn steps_that_fail_natively_leave_their_programs_emulated_needs_userns_needs_network() {
+    needs!("userns", "network");
+    if ARCH == "arm64" {
+        return; // Twins are for machines that arm64 is foreign to.
+    }
+    let bench = on_an_image("test $(uname -m) = aarch64");
+    let (emulated, _, shown) = seen(&bench);
+    assert_eq!(emulated.get("zstd"), Some(&1), "{shown}");
+    let warning = "programs of linux/arm64 that steps have installed are emulated: failed to make";
+    assert!(shown.contains(warning), "{shown}");
 }

@@ -133,6 +133,29 @@ pub fn prove(request: &Request<'_>, known: &Known) -> Twins {
     twins
 }
 
+/// What twins a tree is to have for the commands of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Those of all programs that the commands name.
+    All,
+    /// Those of programs that may work for long.
+    Heavy,
+}
+
+/// Whether a text names a program of the table that the step's tree has and the twins' tree has not.
+pub fn lacks(
+    data: &Data,
+    text: &str,
+    wanted: Wanted,
+    foreign_root: &Root,
+    native_root: &Root,
+) -> bool {
+    data.named_in(text)
+        .filter(|program| program.heavy || wanted == Wanted::All)
+        .flat_map(|program| candidates(program, foreign_root))
+        .any(|path| !native_root.exists(&path))
+}
+
 /// The paths, without symbolic links, under which a tree may have a program.
 fn candidates(program: &Program, root: &Root) -> Vec<PathBuf> {
     let named = program.names.iter().flat_map(|name| {

@@ -40,6 +40,9 @@ impl Prover<'_> {
                 let folder = self.expand(beside, path)?;
                 (self.same_beside(path, Path::new(&folder))?, true)
             }
+            (Err(Reason::Unpackaged(_)), None) if !program.distributions.is_empty() => {
+                (self.same_distribution(path, &program.distributions)?, false)
+            }
             (same, _) => (same?.ok_or(Reason::NoTwin)?, false),
         };
         let loader = needs.loader.clone().ok_or(Reason::Static)?;

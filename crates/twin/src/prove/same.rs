@@ -5,11 +5,14 @@ use std::path::{Path, PathBuf};
 
 use anyarch_handler::layout::Identity;
 use anyarch_layer::Root;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
 
 use super::{Prover, file_name};
-use crate::dpkg;
 use crate::elf::{self, Looked, Needs};
 use crate::reason::Reason;
+use crate::{dpkg, wheel};
 
 /// How deep a directory is watched for new files.
 const MAX_DEPTH: usize = 4;
@@ -89,6 +92,31 @@ impl Prover<'_> {
             match (sum(ours), sum(theirs)) {
                 (Some(a), Some(b)) if a == b => {}
                 _ => return Err(other()),
+            }
+        }
+        self.unpackaged(path)
+    }
+
+    /// What the twin of a program that pip installed needs, if both are from the same version of one
+    /// distribution, and as that recorded them.
+    pub(super) fn same_distribution(&self, path: &Path, names: &[String]) -> Result<Needs, Reason> {
+        let find = |root: &Root| {
+            let recorded = wheel::recorded(root, names, path);
+            recorded.ok_or_else(|| Reason::Unpackaged(path.to_owned()))
+        };
+        let roots = (self.request.foreign_root, self.request.native_root);
+        let (ours, theirs) = (find(roots.0)?, find(roots.1)?);
+        if (&ours.name, &ours.version) != (&theirs.name, &theirs.version) {
+            return Err(Reason::OtherVersion {
+                package: ours.name,
+                foreign: ours.version,
+                native: theirs.version,
+            });
+        }
+        for (root, recorded) in [(roots.0, &ours), (roots.1, &theirs)] {
+            let bytes = root.read(path).map_err(|_| Reason::Unreadable(path.to_owned()))?;
+            if URL_SAFE_NO_PAD.encode(Sha256::digest(&bytes)) != recorded.sha256 {
+                return Err(Reason::Changed(path.to_owned()));
             }
         }
         self.unpackaged(path)
