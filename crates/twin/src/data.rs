@@ -87,6 +87,10 @@ pub(crate) struct Program {
     #[serde(default)]
     pub(crate) packages: Vec<String>,
     #[serde(default)]
+    pub(crate) apk: Vec<String>,
+    #[serde(default)]
+    pub(crate) rpm: Vec<String>,
+    #[serde(default)]
     pub(crate) distributions: Vec<String>,
     pub(crate) reason: String,
     #[serde(default)]

@@ -11,16 +11,16 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod data;
-mod dpkg;
 mod elf;
 mod known;
+mod packages;
 mod patch;
 mod prove;
 mod reason;
 mod wheel;
 
 pub use data::{Data, DataError, PlatformNames};
-pub use dpkg::installed;
 pub use known::Known;
+pub use packages::installed;
 pub use prove::{Request, Twins, Wanted, lacks, prove};
 pub use reason::{Reason, Unproven};

@@ -17,7 +17,7 @@ pub struct Unproven {
 pub enum Reason {
     /// Machines of the platform are too unlike this one.
     OtherPlatform,
-    /// One of the trees has no database of dpkg.
+    /// One of the trees has no package database, or both have different ones.
     NoDatabase,
     /// The tree has a file of libraries that are loaded into every program.
     Preload,
@@ -34,6 +34,8 @@ pub enum Reason {
         /// Version on the twin's side.
         native: String,
     },
+    /// Its package is another than the table knows.
+    OtherPackage(String),
     /// A file is not as its package installed it.
     Changed(PathBuf),
     /// A library of the twin cannot be found.
@@ -58,12 +60,17 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Reason::OtherPlatform => write!(f, "its platform has no twins"),
-            Reason::NoDatabase => write!(f, "its tree has no packages of dpkg's"),
+            Reason::NoDatabase => {
+                write!(f, "its tree has no package database, or the native one another")
+            }
             Reason::Preload => write!(f, "its tree has /etc/ld.so.preload"),
             Reason::NoTwin => write!(f, "the native tree does not have it"),
             Reason::Unpackaged(path) => write!(f, "{} belongs to no package", path.display()),
             Reason::OtherVersion { package, foreign, native } => {
                 write!(f, "package {package} is {foreign} here and {native} natively")
+            }
+            Reason::OtherPackage(name) => {
+                write!(f, "the table does not know the one of package {name}")
             }
             Reason::Changed(path) => {
                 write!(f, "{} is not as its package installed it", path.display())

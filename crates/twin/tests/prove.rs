@@ -11,8 +11,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyarch_layer::Root;
-use anyarch_twin::{Data, Known, Reason, Request, Twins, prove};
+use anyarch_twin::{Data, Known, Reason, Request, Twins, Wanted, lacks, prove};
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use md5::{Digest, Md5};
+use sha1::Sha1;
+use sha2::Sha256;
 
 const NATIVE: &str = "x86_64-linux-gnu";
 const FOREIGN: &str = "aarch64-linux-gnu";
@@ -22,17 +26,30 @@ const HIDDEN: &str = "/proc/3";
 struct Tree {
     folder: tempfile::TempDir,
     foreign: bool,
+    /// Whether the database is apk's, and not dpkg's.
+    apk: bool,
     packages: BTreeMap<String, (String, Vec<PathBuf>)>,
 }
 
 impl Tree {
     fn new(foreign: bool) -> Tree {
         let folder = tempfile::tempdir().unwrap();
-        let mut tree = Tree { folder, foreign, packages: BTreeMap::new() };
+        let mut tree = Tree { folder, foreign, apk: false, packages: BTreeMap::new() };
         let loader =
             if foreign { "/lib/ld-linux-aarch64.so.1" } else { "/lib64/ld-linux-x86-64.so.2" };
         tree.program("libc6", "2.36-9", loader);
         tree.program("libc6", "2.36-9", &format!("/lib/{}/libc.so.6", tree.triplet()));
+        tree
+    }
+
+    /// A tree of apk's, with this C library.
+    fn of_apk(foreign: bool, libc: &str) -> Tree {
+        let folder = tempfile::tempdir().unwrap();
+        let mut tree = Tree { folder, foreign, apk: true, packages: BTreeMap::new() };
+        let loader =
+            if foreign { "/lib/ld-linux-aarch64.so.1" } else { "/lib64/ld-linux-x86-64.so.2" };
+        tree.program(libc, "2.41-r3", loader);
+        tree.program(libc, "2.41-r3", "/lib/libc.so.6");
         tree
     }
 
@@ -72,6 +89,9 @@ impl Tree {
     }
 
     fn database(&self) {
+        if self.apk {
+            return self.apk_database();
+        }
         let architecture = if self.foreign { "arm64" } else { "amd64" };
         let mut status = String::new();
         for (name, (version, files)) in &self.packages {
@@ -93,6 +113,36 @@ impl Tree {
             self.write(&format!("/var/lib/dpkg/info/{name}.md5sums"), sums.as_bytes());
         }
         self.write("/var/lib/dpkg/status", status.as_bytes());
+    }
+}
+
+impl Tree {
+    fn apk_database(&self) {
+        let mut text = String::new();
+        for (name, (version, files)) in &self.packages {
+            text.push_str(&format!("P:{name}\nV:{version}\n"));
+            for file in files {
+                let bytes = fs::read(self.at(file.to_str().unwrap())).unwrap();
+                let (folder, name) = (file.parent().unwrap(), file.file_name().unwrap());
+                text.push_str(&format!(
+                    "F:{}\nR:{}\nZ:Q1{}\n",
+                    folder.display().to_string().trim_start_matches('/'),
+                    name.display(),
+                    STANDARD.encode(Sha1::digest(&bytes))
+                ));
+            }
+            text.push('\n');
+        }
+        self.write("/lib/apk/db/installed", text.as_bytes());
+    }
+
+    /// uv, as pip installs it.
+    fn uv(&self, version: &str) {
+        self.unpackaged("/usr/local/bin/uv");
+        let sum = Sha256::digest(fs::read(self.at("/usr/local/bin/uv")).unwrap());
+        let record = format!("../../../bin/uv,sha256={},1\n", URL_SAFE_NO_PAD.encode(sum));
+        let folder = "/usr/local/lib/python3.12/site-packages";
+        self.write(&format!("{folder}/uv-{version}.dist-info/RECORD"), record.as_bytes());
     }
 }
 
@@ -283,4 +333,90 @@ fn a_tree_without_packages_or_of_a_platform_without_twins_proves_nothing() {
     fs::remove_file(foreign.at("/var/lib/dpkg/status")).unwrap();
     let twins = proven(&foreign, &native);
     assert!(twins.table.entries.is_empty() && twins.nothing == Some(Reason::NoDatabase));
+}
+
+#[test]
+fn packages_of_apk_prove_as_well() {
+    let both = |libc: &str| {
+        let (mut foreign, mut native) = (Tree::of_apk(true, libc), Tree::of_apk(false, libc));
+        foreign.program("tar", "1.35-r2", "/usr/bin/tar");
+        native.program("tar", "1.35-r2", "/usr/bin/tar");
+        (foreign, native)
+    };
+    let (foreign, native) = both("glibc");
+    assert_eq!(names(&proven(&foreign, &native)), ["tar"]);
+    let mut bytes = fs::read(foreign.at("/usr/bin/tar")).unwrap();
+    bytes.push(0);
+    foreign.write("/usr/bin/tar", &bytes);
+    assert_eq!(reason(&foreign, &native), Reason::Changed("/usr/bin/tar".into()));
+
+    let (foreign, native) = both("musl");
+    assert_eq!(reason(&foreign, &native), Reason::OldLibc("musl".to_owned()));
+
+    // A database of one kind proves nothing to one of another.
+    let (foreign, _) = both("glibc");
+    let (_, native) = self::both("/usr/bin/tar", "tar", "1.35-r2");
+    assert_eq!(proven(&foreign, &native).nothing, Some(Reason::NoDatabase));
+}
+
+#[test]
+fn a_program_of_a_package_that_the_table_does_not_know_has_none() {
+    for (path, package) in
+        [("/usr/bin/ls", "rust-coreutils"), ("/usr/bin/tar", "busybox"), ("/usr/bin/git", "got")]
+    {
+        let (foreign, native) = both(path, package, "1");
+        assert_eq!(reason(&foreign, &native), Reason::OtherPackage(package.to_owned()));
+    }
+}
+
+#[test]
+fn what_pip_installed_is_proven_by_its_record() {
+    let both = || {
+        let (foreign, native) = (Tree::new(true), Tree::new(false));
+        foreign.uv("0.9.1");
+        native.uv("0.9.1");
+        (foreign, native)
+    };
+    let (foreign, native) = both();
+    let twins = proven(&foreign, &native);
+    assert_eq!(names(&twins), ["uv"]);
+    assert!(twins.table.entries[0].refused.contains(&"python".to_owned()));
+
+    let mut bytes = fs::read(native.at("/usr/local/bin/uv")).unwrap();
+    bytes.push(0);
+    native.write("/usr/local/bin/uv", &bytes);
+    assert_eq!(reason(&foreign, &native), Reason::Changed("/usr/local/bin/uv".into()));
+
+    let (foreign, native) = both();
+    let folder = "/usr/local/lib/python3.12/site-packages";
+    fs::rename(
+        native.at(&format!("{folder}/uv-0.9.1.dist-info")),
+        native.at(&format!("{folder}/uv-0.9.2.dist-info")),
+    )
+    .unwrap();
+    let Reason::OtherVersion { package, foreign, native } = reason(&foreign, &native) else {
+        panic!("another version");
+    };
+    assert_eq!([package, foreign, native], ["uv", "0.9.1", "0.9.2"]);
+}
+
+#[test]
+fn a_tree_lacks_what_the_commands_name_and_the_other_has() {
+    let (foreign, native) = both("/usr/bin/patch", "patch", "2.7");
+    foreign.unpackaged("/usr/bin/git");
+    let data = Data::built_in().unwrap();
+    let lacks = |native: &Tree, text: &str, wanted: Wanted| {
+        let root = |tree: &Tree| Root::open(tree.folder.path()).unwrap();
+        lacks(&data, text, wanted, &root(&foreign), &root(native))
+    };
+    assert!(lacks(&native, "cd x && git clone y", Wanted::Heavy));
+    // Both have it, or neither; or nobody names it.
+    for text in ["patch -p1", "unzip x", "digit"] {
+        assert!(!lacks(&native, text, Wanted::All), "{text}");
+    }
+    fs::remove_file(native.at("/usr/bin/patch")).unwrap();
+    assert!(lacks(&native, "patch -p1", Wanted::All));
+    assert!(!lacks(&native, "patch -p1", Wanted::Heavy));
+    native.unpackaged("/usr/bin/git");
+    assert!(!lacks(&native, "git clone y", Wanted::All));
 }

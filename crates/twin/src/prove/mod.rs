@@ -13,8 +13,8 @@ use anyarch_layer::Root;
 
 use self::library::Library;
 use crate::data::{Data, PlatformNames, Program};
-use crate::dpkg::Database;
 use crate::known::Known;
+use crate::packages::Database;
 use crate::reason::{Reason, Unproven};
 
 /// Where programs lie.
@@ -70,6 +70,7 @@ pub fn prove(request: &Request<'_>, known: &Known) -> Twins {
         nothing: None,
     };
     let databases = Database::read(request.foreign_root).zip(Database::read(request.native_root));
+    let databases = databases.filter(|(foreign, native)| foreign.kind() == native.kind());
     twins.nothing = if !request.foreign.twins {
         Some(Reason::OtherPlatform)
     } else if request.foreign_root.exists(Path::new(PRELOAD)) {

@@ -9,6 +9,7 @@ use anyarch_handler::write::{Entry, Interpreter};
 use super::library::{CONFIG, CONFIG_PARTS, Library, usual_folders};
 use super::{PRELOAD, Prover, file_name};
 use crate::data::{Interpret, Patch, Program};
+use crate::packages::Kind;
 use crate::patch;
 use crate::reason::Reason;
 
@@ -43,7 +44,11 @@ impl Prover<'_> {
             (Err(Reason::Unpackaged(_)), None) if !program.distributions.is_empty() => {
                 (self.same_distribution(path, &program.distributions)?, false)
             }
-            (same, _) => (same?.ok_or(Reason::NoTwin)?, false),
+            (same, _) => {
+                let needs = same?.ok_or(Reason::NoTwin)?;
+                self.check_package(program, path)?;
+                (needs, false)
+            }
         };
         let loader = needs.loader.clone().ok_or(Reason::Static)?;
         let libraries = self.closure(&needs, beside)?;
@@ -115,8 +120,27 @@ impl Prover<'_> {
         Ok(Some(entry))
     }
 
+    /// Checks that the program is the one that the table means, and not another of the same name.
+    fn check_package(&self, program: &Program, path: &Path) -> Result<(), Reason> {
+        let known = match self.foreign.kind() {
+            Kind::Dpkg => &program.packages,
+            Kind::Apk => &program.apk,
+            Kind::Rpm => &program.rpm,
+        };
+        let owner = self.foreign.owner(path).map(|(package, _)| package.name.clone());
+        match owner {
+            Some(owner) if !known.contains(&owner) => Err(Reason::OtherPackage(owner)),
+            _ => Ok(()),
+        }
+    }
+
     fn check_libc(&self) -> Result<(), Reason> {
-        let version = self.native.version("libc6").unwrap_or("unknown");
+        let glibc = ["libc6", "glibc"].into_iter().find_map(|name| self.native.version(name));
+        let other = || match self.native.version("musl") {
+            Some(_) => "musl",
+            None => "unknown",
+        };
+        let version = glibc.unwrap_or_else(other);
         let mut numbers = version.split(['.', '-', '+']).map(|part| part.parse::<u32>());
         match (numbers.next(), numbers.next()) {
             (Some(Ok(major)), Some(Ok(minor))) if (major, minor) >= OLDEST_LIBC => Ok(()),

@@ -11,8 +11,9 @@ use sha2::{Digest, Sha256};
 
 use super::{Prover, file_name};
 use crate::elf::{self, Looked, Needs};
+use crate::packages::same_source;
 use crate::reason::Reason;
-use crate::{dpkg, wheel};
+use crate::wheel;
 
 /// How deep a directory is watched for new files.
 const MAX_DEPTH: usize = 4;
@@ -40,17 +41,17 @@ impl Prover<'_> {
             self.foreign.owner(&foreign_path).ok_or_else(|| unpackaged(&foreign_path))?;
         let (theirs, twin_sum) =
             self.native.owner(&native_path).ok_or_else(|| unpackaged(&native_path))?;
-        if ours.name != theirs.name || !dpkg::same_source(&ours.version, &theirs.version) {
+        if ours.name != theirs.name || !same_source(&ours.version, &theirs.version) {
             return Err(Reason::OtherVersion {
                 package: ours.name.clone(),
                 foreign: ours.version.clone(),
                 native: theirs.version.clone(),
             });
         }
-        if looked.md5 != sum {
+        if !looked.has(&sum, &|| roots.0.read(&foreign_path).ok()) {
             return Err(Reason::Changed(foreign_path));
         }
-        if twin.md5 != twin_sum {
+        if !twin.has(&twin_sum, &|| roots.1.read(&native_path).ok()) {
             return Err(Reason::Changed(native_path));
         }
         Ok(twin.elf.clone())

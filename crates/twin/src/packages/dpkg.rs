@@ -7,40 +7,33 @@ use std::sync::{Mutex, PoisonError};
 
 use anyarch_layer::Root;
 
+use super::{Package, Sum, as_listed};
+
 const INFO: &str = "/var/lib/dpkg/info";
 const STATUS: &str = "/var/lib/dpkg/status";
 
 /// The database of one tree.
-pub(crate) struct Database<'a> {
+pub(crate) struct Dpkg<'a> {
     root: &'a Root,
     packages: Vec<Package>,
+    /// Position in `packages` → what its files in `/var/lib/dpkg/info` begin with.
+    stems: Vec<String>,
     /// Listed path → position in `packages`.
     owners: HashMap<PathBuf, usize>,
     /// Position in `packages` → listed path → MD5 sum in hexadecimal; read when asked for.
     sums: Mutex<HashMap<usize, HashMap<PathBuf, String>>>,
 }
 
-/// A package that is unpacked or installed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Package {
-    /// Name.
-    pub(crate) name: String,
-    /// Version.
-    pub(crate) version: String,
-    /// Its files in `/var/lib/dpkg/info` begin with this.
-    stem: String,
-}
-
-impl Database<'_> {
+impl Dpkg<'_> {
     /// Reads the database; `None` where the tree has none.
-    pub(crate) fn read(root: &Root) -> Option<Database<'_>> {
+    pub(super) fn read(root: &Root) -> Option<Dpkg<'_>> {
         let status = root.read(Path::new(STATUS)).ok()?;
         let mut by_stem: HashMap<String, (String, String)> = HashMap::new();
         for (name, version, architecture) in paragraphs(&String::from_utf8_lossy(&status)) {
             by_stem.insert(format!("{name}:{architecture}"), (name.clone(), version.clone()));
             by_stem.insert(name.clone(), (name, version));
         }
-        let (mut packages, mut owners) = (Vec::new(), HashMap::new());
+        let (mut packages, mut stems, mut owners) = (Vec::new(), Vec::new(), HashMap::new());
         for file in root.read_dir(Path::new(INFO)).ok()? {
             let Some(stem) = file.to_str().and_then(|file| file.strip_suffix(".list")) else {
                 continue;
@@ -48,35 +41,30 @@ impl Database<'_> {
             let Some((name, version)) = by_stem.get(stem) else { continue };
             let Ok(list) = root.read(&Path::new(INFO).join(&file)) else { continue };
             let number = packages.len();
-            packages.push(Package {
-                name: name.clone(),
-                version: version.clone(),
-                stem: stem.to_owned(),
-            });
+            packages.push(Package { name: name.clone(), version: version.clone() });
+            stems.push(stem.to_owned());
             for path in String::from_utf8_lossy(&list).lines() {
                 owners.insert(PathBuf::from(path), number);
             }
         }
-        Some(Database { root, packages, owners, sums: Mutex::default() })
+        Some(Dpkg { root, packages, stems, owners, sums: Mutex::default() })
     }
 
     /// The package that a file (its path without symbolic links) belongs to, and the MD5 sum that
     /// it was installed with.
-    pub(crate) fn owner(&self, path: &Path) -> Option<(&Package, String)> {
-        // Packages name files as before the merge of /usr, where the tree has links.
-        let before_merge = path.strip_prefix("/usr").ok().map(|path| Path::new("/").join(path));
-        let (listed, number) = [Some(path.to_owned()), before_merge]
-            .into_iter()
-            .flatten()
-            .find_map(|path| self.owners.get(&path).map(|number| (path, *number)))?;
+    pub(super) fn owner(&self, path: &Path) -> Option<(&Package, Sum)> {
+        let mut listed = as_listed(path);
+        let (listed, number) =
+            listed.find_map(|path| self.owners.get(&path).map(|number| (path, *number)))?;
         let package = self.packages.get(number)?;
         let mut sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_package = sums.entry(number).or_insert_with(|| self.read_sums(package));
-        of_package.get(&listed).map(|sum| (package, sum.clone()))
+        let of_package = sums.entry(number).or_insert_with(|| self.read_sums(number));
+        of_package.get(&listed).map(|sum| (package, Sum::Md5(sum.clone())))
     }
 
-    fn read_sums(&self, package: &Package) -> HashMap<PathBuf, String> {
-        let path = Path::new(INFO).join(format!("{}.md5sums", package.stem));
+    fn read_sums(&self, number: usize) -> HashMap<PathBuf, String> {
+        let Some(stem) = self.stems.get(number) else { return HashMap::new() };
+        let path = Path::new(INFO).join(format!("{stem}.md5sums"));
         let text = self.root.read(&path).unwrap_or_default();
         String::from_utf8_lossy(&text)
             .lines()
@@ -85,10 +73,9 @@ impl Database<'_> {
             .collect()
     }
 
-    /// The version of a package, if the tree has it.
-    pub(crate) fn version(&self, name: &str) -> Option<&str> {
-        let package = self.packages.iter().find(|package| package.name == name)?;
-        Some(&package.version)
+    /// What the tree has.
+    pub(super) fn packages(&self) -> &[Package] {
+        &self.packages
     }
 }
 
@@ -166,21 +153,20 @@ mod tests {
         std::fs::write(info.join("tar:arm64.md5sums"), "abc  bin/tar\n").unwrap();
         std::fs::write(info.join("gone.list"), "/bin/gone\n").unwrap();
         let root = Root::open(folder.path()).unwrap();
-        let database = Database::read(&root).unwrap();
+        let database = Dpkg::read(&root).unwrap();
         for path in ["/bin/tar", "/usr/bin/tar"] {
             let (package, sum) = database.owner(Path::new(path)).unwrap();
             assert_eq!((package.name.as_str(), package.version.as_str()), ("tar", "1.34"));
-            assert_eq!(sum, "abc");
+            assert_eq!(sum, Sum::Md5("abc".to_owned()));
         }
         assert!(database.owner(Path::new("/usr/sbin/rmt")).is_none(), "it has no sum");
         assert!(database.owner(Path::new("/bin/gone")).is_none());
-        assert_eq!(database.version("tar"), Some("1.34"));
         assert_eq!(installed(&root), ["tar".to_owned()].into());
     }
 
     #[test]
     fn a_tree_without_database_has_none() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(Database::read(&Root::open(folder.path()).unwrap()).is_none());
+        assert!(Dpkg::read(&Root::open(folder.path()).unwrap()).is_none());
     }
 }
