@@ -154,6 +154,8 @@ impl Session<'_> {
         let mount = self.mount_natives(natives, &target)?;
         let lacks = anyarch_twin::lacks(&data, &text, wanted, &open(tree)?, &open(&target)?);
         drop(mount);
+        // What cannot be removed now goes with the working folder of the process.
+        drop(std::fs::remove_dir(target));
         Ok(lacks)
     }
 
