@@ -95,9 +95,11 @@ impl LogicalLine {
             return (!first.text.is_empty()).then_some(line);
         };
         line.text.push_str(body);
+        let has_text = |text: &str, from: usize| !text[from..].trim().is_empty();
+        let mut begun = false;
         for next in lines.by_ref() {
             // What only continues is not where the instruction begins.
-            let begun = !line.text.trim().is_empty();
+            begun = begun || line.parts.last().is_some_and(|(at, _)| has_text(&line.text, *at));
             let start = if begun { *line.lines.start() } else { next.number };
             line.lines = start..=next.number;
             if next.is_comment() {

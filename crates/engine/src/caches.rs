@@ -70,6 +70,8 @@ impl Session<'_> {
         first: &mut dyn FnMut(&Path) -> Result<(), BuildError>,
     ) -> Result<Cache, BuildError> {
         let what = || format!("failed to open the cache `{id}`");
+        // What is made for twins' sake must not show to anybody else.
+        let id = &if self.for_twins { format!("for twins: {id}") } else { id.to_owned() };
         let hex = Digest::sha256(id.as_bytes()).hex().to_owned();
         let (name, lock) = match sharing {
             CacheSharing::Locked => {

@@ -95,6 +95,8 @@ pub(crate) struct Session<'a> {
     pub(crate) foreign: ForeignState,
     /// Whether steps are looked up only, and none runs.
     pub(crate) look_up: bool,
+    /// Whether its steps are made for the sake of foreign ones.
+    pub(crate) for_twins: bool,
     /// Warnings that were given and need not be given again.
     pub(crate) warned: Mutex<BTreeSet<String>>,
 }
@@ -114,6 +116,7 @@ impl<'a> Session<'a> {
             unsynced: Mutex::default(),
             foreign: ForeignState::default(),
             look_up: false,
+            for_twins: false,
             warned: Mutex::default(),
         }
     }

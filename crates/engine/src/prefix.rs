@@ -85,6 +85,11 @@ impl Session<'_> {
             std::iter::successors(Some(*native), |step| prefixes.graph.step(*step).parent)
                 .collect();
         below.reverse();
+        // A Dockerfile may name a platform: what stands on that is as foreign as the step itself.
+        let foreign = |step: &StepId| self.is_foreign(&prefixes.graph.step(*step).platform);
+        if below.iter().any(foreign) {
+            return Ok(None);
+        }
         let what = |step: StepId| format!("natively: {}", prefixes.graph.step(step).info.name);
         let count = |native: StepId, done: u64| Event::Progress {
             step: Some(step.info.id),
@@ -100,7 +105,10 @@ impl Session<'_> {
             // The rest is about steps that nobody was told of.
             _ => {}
         };
-        let session = Session::new(self.engine, self.epoch, &tell, self.cancel);
+        let session = Session {
+            for_twins: true,
+            ..Session::new(self.engine, self.epoch, &tell, self.cancel)
+        };
         let natives = Work::of_natives(&prefixes.graph, work.resolved);
         let make = || -> Result<Option<Chain>, BuildError> {
             let mut chain = None;
@@ -114,8 +122,9 @@ impl Session<'_> {
             Ok(chain)
         };
         let made = make();
-        session.sync()?;
-        made.map_err(|error| {
+        let synced = session.sync();
+        // What failed first says more than what failed because of it.
+        made.and_then(|made| synced.map(|()| made)).map_err(|error| {
             let name = &step.info.name;
             error.in_context(format!("failed to make natively what is below `{name}`"))
         })

@@ -52,16 +52,20 @@ impl Session<'_> {
         let root = root_of(work, step);
         // A tier below is built on the image, and has no less.
         let known = best.is_some() && matches!(root, Op::Image(_));
-        if !known && self.lacks(best.as_ref(), Wanted::All, step, tree)? {
-            let found = self.native_root_of(work, root, step, tree);
+        if !known {
+            let found = self.lacks(best.as_ref(), Wanted::All, step, tree).and_then(|lacks| {
+                let found = lacks.then(|| self.native_root_of(work, root, step, tree));
+                found.transpose().map(Option::flatten)
+            });
             best = self.unless_failed(step, "are emulated, without twins", found)?.or(best);
         }
-        if best.is_some() && self.lacks(best.as_ref(), Wanted::Heavy, step, tree)? {
-            let enough = |made: &Chain| {
-                let made = NativeTree::Chain(made.clone());
-                Ok(!self.lacks(Some(&made), Wanted::Heavy, step, tree)?)
-            };
-            let made = self.native_prefix(work, step, &enough);
+        if let Some(tree_so_far) = &best {
+            let lacks = |natives: &NativeTree| self.lacks(Some(natives), Wanted::Heavy, step, tree);
+            let enough = |made: &Chain| Ok(!lacks(&NativeTree::Chain(made.clone()))?);
+            let made = lacks(tree_so_far).and_then(|lacks| {
+                let made = lacks.then(|| self.native_prefix(work, step, &enough));
+                made.transpose().map(Option::flatten)
+            });
             let what = "that steps have installed are emulated";
             best = self.unless_failed(step, what, made)?.map(NativeTree::Chain).or(best);
         }

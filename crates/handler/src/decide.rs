@@ -208,8 +208,8 @@ fn follow(text: &[u8], seen: usize, byte: u8) -> usize {
     }
 }
 
-/// Whether the arguments (without `argv[0]`) hold one with which the program is emulated, or one that
-/// begins as such a one that ends in `=`, or there are none, and the program is emulated without.
+/// Whether the arguments (without `argv[0]`) hold one with which the program is emulated, or there
+/// are none, and the program is emulated without.
 pub fn is_refused<'a>(
     table: &Table,
     refused: List,
@@ -217,12 +217,7 @@ pub fn is_refused<'a>(
 ) -> bool {
     // SAFETY: lists of refused arguments hold strings.
     let refused: &[Str] = unsafe { table.list(refused) };
-    let is = |argument: &[u8]| {
-        refused.iter().any(|text| {
-            let text = table.text(*text);
-            equal(text, argument) || (ends(text, b"=") && begins(argument, text))
-        })
-    };
+    let is = |argument: &[u8]| refused.iter().any(|text| equal(table.text(*text), argument));
     !refused.is_empty() && (is(arguments.next().unwrap_or_default()) || arguments.any(is))
 }
 

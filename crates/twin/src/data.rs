@@ -69,6 +69,8 @@ pub struct PlatformNames {
     pub debian: String,
     /// Path of the dynamic loader that programs name.
     pub loader: String,
+    /// As ELF files say (`e_machine`).
+    pub elf: u16,
     /// Whether twins may stand in for its programs.
     pub twins: bool,
 }
@@ -84,14 +86,11 @@ pub(crate) struct Program {
     /// What stands for it in commands besides its names.
     #[serde(default)]
     pub(crate) words: Vec<String>,
-    #[serde(default)]
     pub(crate) packages: Vec<String>,
     #[serde(default)]
     pub(crate) apk: Vec<String>,
     #[serde(default)]
     pub(crate) rpm: Vec<String>,
-    #[serde(default)]
-    pub(crate) distributions: Vec<String>,
     pub(crate) reason: String,
     #[serde(default)]
     pub(crate) heavy: bool,
@@ -119,6 +118,15 @@ pub(crate) struct Program {
     pub(crate) interpret: Option<Interpret>,
     #[serde(default)]
     pub(crate) shell: bool,
+}
+
+/// A program of the table that commands name.
+pub(crate) struct Named<'a> {
+    pub(crate) program: &'a Program,
+    /// By which of its names.
+    pub(crate) names: Vec<&'a str>,
+    /// Whether by a path, or by a word that stands for one.
+    pub(crate) by_path: bool,
 }
 
 /// What is replaced in a program and its libraries.
@@ -173,22 +181,26 @@ impl Data {
         self.program.iter().find(named).map(|program| program.reason.as_str())
     }
 
-    /// The programs of the table that a text has as words.
-    pub(crate) fn named_in(&self, text: &str) -> impl Iterator<Item = &Program> {
-        let part = |letter: char| letter.is_ascii_alphanumeric() || "-_.+[".contains(letter);
-        let words: BTreeSet<&str> = text.split(|letter| !part(letter)).collect();
-        self.program.iter().filter(move |program| {
-            let file = program.paths.iter().filter_map(|path| path.rsplit('/').next());
-            let file = file.filter(|name| *name != "*");
-            program.names.iter().chain(&program.words).any(|name| words.contains(name.as_str()))
-                || file.into_iter().any(|name| words.iter().any(|word| matches(name, word)))
-        })
+    /// The programs of the table that commands name.
+    pub(crate) fn named_in<'a>(&'a self, commands: &str) -> Vec<Named<'a>> {
+        let words = program_words(commands);
+        let named = |program: &'a Program| {
+            let Program { names, paths, words: others, .. } = program;
+            let hit = |name: &&String| words.contains(name.as_str());
+            let names: Vec<&str> = names.iter().filter(hit).map(String::as_str).collect();
+            let mut files = paths.iter().filter_map(|path| path.rsplit('/').next());
+            let by_path = others.iter().any(|word| hit(&word))
+                || files.any(|file| file != "*" && words.iter().any(|word| matches(file, word)));
+            (by_path || !names.is_empty()).then_some(Named { program, names, by_path })
+        };
+        self.program.iter().filter_map(named).collect()
     }
 
-    /// The Debian packages of those programs of the table that a text has as words, sorted.
-    pub fn packages_named_in(&self, text: &str) -> Vec<&str> {
-        let found = self.named_in(text).flat_map(|program| &program.packages);
-        let found: BTreeSet<&str> = found.map(String::as_str).collect();
+    /// The Debian packages of those programs of the table that commands name, sorted.
+    pub fn packages_named_in(&self, commands: &str) -> Vec<&str> {
+        let named = self.named_in(commands);
+        let found: BTreeSet<&str> =
+            named.iter().flat_map(|named| &named.program.packages).map(String::as_str).collect();
         found.into_iter().collect()
     }
 
@@ -200,6 +212,20 @@ impl Data {
         packages.dedup();
         packages
     }
+}
+
+/// The words of commands that may be programs: of paths, the file name of those in a `bin` or `sbin`.
+fn program_words(commands: &str) -> BTreeSet<&str> {
+    let part = |letter: char| letter.is_ascii_alphanumeric() || "-_.+[/".contains(letter);
+    commands
+        .split(|letter| !part(letter))
+        .filter_map(|word| match word.rsplit_once('/') {
+            None => Some(word),
+            Some((folder, name)) => {
+                matches!(folder.rsplit('/').next(), Some("bin" | "sbin")).then_some(name)
+            }
+        })
+        .collect()
 }
 
 /// Whether a pattern with at most one `*`, which stands for no slash, is a path.
@@ -221,12 +247,7 @@ mod tests {
         assert!(data.platform("linux/mips").is_none());
         assert!(data.packages().contains(&"coreutils"));
         for program in &data.program {
-            assert!(!program.reason.is_empty(), "{program:?}");
-            assert_ne!(
-                program.packages.is_empty(),
-                program.distributions.is_empty(),
-                "{program:?}"
-            );
+            assert!(!program.reason.is_empty() && !program.packages.is_empty(), "{program:?}");
             assert!(!program.names.is_empty() || !program.paths.is_empty(), "{program:?}");
             for script in program.interpret.iter().flat_map(|rule| &rule.scripts) {
                 assert!(matches!(script.len(), 1 | 2), "{script:?}");
@@ -267,7 +288,8 @@ mod tests {
         for text in ["pip install x", "/opt/x/bin/python3.11 -m venv y", "python3 -V"] {
             assert!(data.packages_named_in(text).contains(&"python3-minimal"), "{text}");
         }
-        assert!(data.named_in("uv pip sync x").any(|program| program.distributions == ["uv"]));
+        let named = data.packages_named_in("rm -rf /root/.cache/pip ~/.config/git; cd pip/git");
+        assert_eq!(named, ["coreutils"]);
     }
 
     #[test]

@@ -17,7 +17,6 @@ mod packages;
 mod patch;
 mod prove;
 mod reason;
-mod wheel;
 
 pub use data::{Data, DataError, PlatformNames};
 pub use known::Known;

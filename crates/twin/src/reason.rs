@@ -34,6 +34,10 @@ pub enum Reason {
         /// Version on the twin's side.
         native: String,
     },
+    /// The twins' tree has it for another machine than this.
+    OtherMachine(PathBuf),
+    /// The loader might take a library that is made for some processors of this machine only.
+    Hwcaps(PathBuf),
     /// Its package is another than the table knows.
     OtherPackage(String),
     /// A file is not as its package installed it.
@@ -69,6 +73,10 @@ impl fmt::Display for Reason {
             Reason::OtherVersion { package, foreign, native } => {
                 write!(f, "package {package} is {foreign} here and {native} natively")
             }
+            Reason::OtherMachine(path) => {
+                write!(f, "the native tree's {} is for another machine", path.display())
+            }
+            Reason::Hwcaps(path) => write!(f, "the native tree has {}", path.display()),
             Reason::OtherPackage(name) => {
                 write!(f, "the table does not know the one of package {name}")
             }

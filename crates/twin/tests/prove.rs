@@ -13,10 +13,9 @@ use std::path::{Path, PathBuf};
 use anyarch_layer::Root;
 use anyarch_twin::{Data, Known, Reason, Request, Twins, Wanted, lacks, prove};
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::STANDARD;
 use md5::{Digest, Md5};
 use sha1::Sha1;
-use sha2::Sha256;
 
 const NATIVE: &str = "x86_64-linux-gnu";
 const FOREIGN: &str = "aarch64-linux-gnu";
@@ -134,15 +133,6 @@ impl Tree {
             text.push('\n');
         }
         self.write("/lib/apk/db/installed", text.as_bytes());
-    }
-
-    /// uv, as pip installs it.
-    fn uv(&self, version: &str) {
-        self.unpackaged("/usr/local/bin/uv");
-        let sum = Sha256::digest(fs::read(self.at("/usr/local/bin/uv")).unwrap());
-        let record = format!("../../../bin/uv,sha256={},1\n", URL_SAFE_NO_PAD.encode(sum));
-        let folder = "/usr/local/lib/python3.12/site-packages";
-        self.write(&format!("{folder}/uv-{version}.dist-info/RECORD"), record.as_bytes());
     }
 }
 
@@ -370,34 +360,18 @@ fn a_program_of_a_package_that_the_table_does_not_know_has_none() {
 }
 
 #[test]
-fn what_pip_installed_is_proven_by_its_record() {
-    let both = || {
-        let (foreign, native) = (Tree::new(true), Tree::new(false));
-        foreign.uv("0.9.1");
-        native.uv("0.9.1");
-        (foreign, native)
-    };
-    let (foreign, native) = both();
-    let twins = proven(&foreign, &native);
-    assert_eq!(names(&twins), ["uv"]);
-    assert!(twins.table.entries[0].refused.contains(&"python".to_owned()));
+fn what_is_for_another_machine_is_no_twin() {
+    // The native tree of a Dockerfile that names a platform may be foreign itself.
+    let (foreign, _) = both("/usr/bin/tar", "tar", "1.34");
+    assert_eq!(reason(&foreign, &foreign), Reason::OtherMachine("/usr/bin/tar".into()));
+}
 
-    let mut bytes = fs::read(native.at("/usr/local/bin/uv")).unwrap();
-    bytes.push(0);
-    native.write("/usr/local/bin/uv", &bytes);
-    assert_eq!(reason(&foreign, &native), Reason::Changed("/usr/local/bin/uv".into()));
-
-    let (foreign, native) = both();
-    let folder = "/usr/local/lib/python3.12/site-packages";
-    fs::rename(
-        native.at(&format!("{folder}/uv-0.9.1.dist-info")),
-        native.at(&format!("{folder}/uv-0.9.2.dist-info")),
-    )
-    .unwrap();
-    let Reason::OtherVersion { package, foreign, native } = reason(&foreign, &native) else {
-        panic!("another version");
-    };
-    assert_eq!([package, foreign, native], ["uv", "0.9.1", "0.9.2"]);
+#[test]
+fn a_library_for_some_processors_only_is_not_proven() {
+    let (foreign, native) = both("/bin/tar", "tar", "1.34");
+    let better = "/lib/x86_64-linux-gnu/glibc-hwcaps/x86-64-v3/libc.so.6";
+    native.unpackaged(better);
+    assert_eq!(reason(&foreign, &native), Reason::Hwcaps(better.into()));
 }
 
 #[test]
@@ -411,7 +385,7 @@ fn a_tree_lacks_what_the_commands_name_and_the_other_has() {
     };
     assert!(lacks(&native, "cd x && git clone y", Wanted::Heavy));
     // Both have it, or neither; or nobody names it.
-    for text in ["patch -p1", "unzip x", "digit"] {
+    for text in ["patch -p1", "unzip x", "digit", "rm -r /root/git", "git-shell"] {
         assert!(!lacks(&native, text, Wanted::All), "{text}");
     }
     fs::remove_file(native.at("/usr/bin/patch")).unwrap();

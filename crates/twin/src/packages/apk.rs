@@ -7,14 +7,14 @@ use anyarch_layer::Root;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{Listed, Package, Sum, hex};
+use super::{Listed, Package, Sum, hex, path_of};
 
 /// Where it is, the newer place first.
 const PLACES: [&str; 2] = ["/usr/lib/apk/db/installed", "/lib/apk/db/installed"];
 
 /// Reads the database; `None` where the tree has none.
 pub(super) fn read(root: &Root) -> Option<Listed> {
-    let text = PLACES.iter().find_map(|place| root.read(Path::new(place)).ok())?;
+    let text = PLACES.iter().find_map(|place| super::read(root, Path::new(place)))?;
     Some(parse(&String::from_utf8_lossy(&text)))
 }
 
@@ -33,7 +33,7 @@ fn parse(text: &str) -> Listed {
                     folder = Path::new("/").join(value);
                     file = None;
                 }
-                "R" => file = Some(folder.join(value)),
+                "R" => file = path_of(&folder, value),
                 "Z" => {
                     if let (Some(file), Some(sum)) = (file.take(), digest(value)) {
                         listed.files.insert(file, (number, sum));

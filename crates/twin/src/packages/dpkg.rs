@@ -110,7 +110,7 @@ fn paragraphs(text: &str) -> Vec<(String, String, String)> {
 
 /// Whether two versions are of the same source: the same, but for a number of a rebuild without
 /// changes (Debian developers reference, "binary-only non-maintainer upload": `+b1`).
-pub(crate) fn same_source(a: &str, b: &str) -> bool {
+pub(super) fn same_source(a: &str, b: &str) -> bool {
     let source = |version: &str| -> usize {
         match version.rfind("+b") {
             Some(at)

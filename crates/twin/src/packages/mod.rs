@@ -15,7 +15,11 @@ use std::path::{Path, PathBuf};
 use anyarch_layer::Root;
 
 pub use self::dpkg::installed;
-pub(crate) use self::dpkg::same_source;
+
+/// What a database may have, in bytes; larger ones are made to be too large.
+const MOST: u64 = 256 << 20;
+/// What a path may have (PATH_MAX of Linux).
+const LONGEST_PATH: usize = 4096;
 
 /// Who keeps a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +71,14 @@ impl Database<'_> {
             .or_else(|| rpm::read(root).map(|listed| Database::Read(Kind::Rpm, listed)))
     }
 
+    /// Whether two versions of a package have the same source.
+    pub(crate) fn same_version(&self, a: &str, b: &str) -> bool {
+        match self.kind() {
+            Kind::Dpkg => dpkg::same_source(a, b),
+            Kind::Apk | Kind::Rpm => a == b,
+        }
+    }
+
     /// Who keeps it.
     pub(crate) fn kind(&self) -> Kind {
         match self {
@@ -96,6 +108,17 @@ impl Database<'_> {
         let package = packages.iter().find(|package| package.name == name)?;
         Some(&package.version)
     }
+}
+
+/// A file that is read whole, unless it is too large for what it is said to be.
+fn read(root: &Root, path: &Path) -> Option<Vec<u8>> {
+    root.metadata(path).ok().filter(|meta| meta.size <= MOST)?;
+    root.read(path).ok()
+}
+
+/// A file in a folder, unless no file can have such a name.
+fn path_of(folder: &Path, name: &str) -> Option<PathBuf> {
+    (folder.as_os_str().len() + name.len() < LONGEST_PATH).then(|| folder.join(name))
 }
 
 /// The names that a package may have for a file: as it is, and as before the merge of /usr, where the

@@ -4,11 +4,11 @@
 //! structure), here without the magic and the count of bytes that it has in a package file. The
 //! Berkeley database of older versions is not read.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyarch_layer::Root;
 
-use super::{Listed, Package, Sum, sqlite};
+use super::{Listed, Package, Sum, path_of, sqlite};
 
 /// Folders that it may be in.
 const PLACES: [&str; 2] = ["/usr/lib/sysimage/rpm", "/var/lib/rpm"];
@@ -35,7 +35,7 @@ pub(super) fn read(root: &Root) -> Option<Listed> {
     if journal.is_ok_and(|journal| journal.size > 0) {
         return None;
     }
-    let bytes = root.read(&folder.join(NAME)).ok()?;
+    let bytes = super::read(root, &folder.join(NAME))?;
     let mut listed = Listed::default();
     for row in sqlite::blobs(&bytes, "Packages", 1)? {
         add(&mut listed, &Header::read(&row)?)?;
@@ -67,8 +67,9 @@ fn add(listed: &mut Listed, header: &Header<'_>) -> Option<()> {
         // Directories and links have no digest.
         if !digest.is_empty() {
             let folder = folders.get(usize::try_from(index).ok()?)?;
-            let path = PathBuf::from(folder).join(name);
-            listed.files.insert(path, (number, sum(digest)));
+            if let Some(path) = path_of(Path::new(folder), name) {
+                listed.files.insert(path, (number, sum(digest)));
+            }
         }
     }
     Some(())

@@ -64,8 +64,9 @@ impl<'a> File<'a> {
     /// All rows of the table whose tree begins at a page.
     fn rows(&self, root: u32) -> Option<Vec<Row>> {
         let (mut rows, mut ahead) = (Vec::new(), vec![root]);
-        // A tree has each page once: more of them go in a circle.
+        // A tree has each page once, and rows share no bytes: more of them go in a circle.
         let mut left = self.bytes.len() / self.page_size;
+        let mut bytes_left = self.bytes.len();
         while let Some(number) = ahead.pop() {
             left = left.checked_sub(1)?;
             let page = self.page(number)?;
@@ -82,7 +83,11 @@ impl<'a> File<'a> {
                 let at = big(page, pointers + 2 * cell, 2)?;
                 match kind {
                     5 => ahead.push(u32::try_from(big(page, at, 4)?).ok()?),
-                    _ => rows.push(self.row(page, at)?),
+                    _ => {
+                        let row = self.row(page, at, bytes_left)?;
+                        bytes_left -= row.0.len();
+                        rows.push(row);
+                    }
                 }
             }
             if kind == 5 {
@@ -93,11 +98,11 @@ impl<'a> File<'a> {
     }
 
     /// A cell of a leaf: length of the payload, number of the row, and the payload, whose end may lie
-    /// on pages of its own.
-    fn row(&self, page: &[u8], at: usize) -> Option<Row> {
+    /// on pages of its own; none of more than `most_bytes`.
+    fn row(&self, page: &[u8], at: usize, most_bytes: usize) -> Option<Row> {
         let (length, at) = varint(page, at)?;
         let (_, at) = varint(page, at)?;
-        let length = usize::try_from(length).ok().filter(|length| *length <= self.bytes.len())?;
+        let length = usize::try_from(length).ok().filter(|length| *length <= most_bytes)?;
         let (most, least) = (self.usable - 35, (self.usable - 12) * 32 / 255 - 23);
         let here = match length <= most {
             true => length,

@@ -72,6 +72,13 @@ impl Prover<'_> {
             .map(|folder| folder.join(name))
             .find(|path| self.request.native_root.metadata(path).is_ok())
             .ok_or_else(|| Reason::NoLibrary(name.to_owned()))?;
+        let folder = place.parent().unwrap_or(Path::new("/")).join("glibc-hwcaps");
+        for kind in self.request.native_root.read_dir(&folder).unwrap_or_default() {
+            let better = folder.join(kind).join(name);
+            if self.request.native_root.exists(&better) {
+                return Err(Reason::Hwcaps(better));
+            }
+        }
         let key = (place, beside);
         if let Some(known) = self.libraries.get(&key) {
             return known.clone();

@@ -12,7 +12,7 @@ use anyarch_handler::write::{Table, Variable};
 use anyarch_layer::Root;
 
 use self::library::Library;
-use crate::data::{Data, PlatformNames, Program};
+use crate::data::{Data, PlatformNames};
 use crate::known::Known;
 use crate::packages::Database;
 use crate::reason::{Reason, Unproven};
@@ -69,18 +69,18 @@ pub fn prove(request: &Request<'_>, known: &Known) -> Twins {
         unproven: Vec::new(),
         nothing: None,
     };
+    if !request.foreign.twins {
+        twins.nothing = Some(Reason::OtherPlatform);
+        return twins;
+    }
+    if request.foreign_root.exists(Path::new(PRELOAD)) {
+        twins.nothing = Some(Reason::Preload);
+        return twins;
+    }
     let databases = Database::read(request.foreign_root).zip(Database::read(request.native_root));
     let databases = databases.filter(|(foreign, native)| foreign.kind() == native.kind());
-    twins.nothing = if !request.foreign.twins {
-        Some(Reason::OtherPlatform)
-    } else if request.foreign_root.exists(Path::new(PRELOAD)) {
-        Some(Reason::Preload)
-    } else if databases.is_none() {
-        Some(Reason::NoDatabase)
-    } else {
-        None
-    };
-    let Some((foreign, native)) = databases.filter(|_| twins.nothing.is_none()) else {
+    let Some((foreign, native)) = databases else {
+        twins.nothing = Some(Reason::NoDatabase);
         return twins;
     };
     let mut prover = Prover {
@@ -95,7 +95,8 @@ pub fn prove(request: &Request<'_>, known: &Known) -> Twins {
     };
     let (mut seen, mut done) = (BTreeSet::new(), BTreeSet::new());
     for program in &request.data.program {
-        for path in candidates(program, request.foreign_root) {
+        let names = program.names.iter().map(String::as_str);
+        for path in candidates(names, &program.paths, request.foreign_root) {
             if !seen.insert(path.clone()) {
                 continue;
             }
@@ -152,18 +153,26 @@ pub fn lacks(
     native_root: &Root,
 ) -> bool {
     data.named_in(text)
-        .filter(|program| program.heavy || wanted == Wanted::All)
-        .flat_map(|program| candidates(program, foreign_root))
+        .into_iter()
+        .filter(|named| named.program.heavy || wanted == Wanted::All)
+        .flat_map(|named| {
+            let paths = if named.by_path { named.program.paths.as_slice() } else { &[] };
+            candidates(named.names.into_iter(), paths, foreign_root)
+        })
         .any(|path| !native_root.exists(&path))
 }
 
-/// The paths, without symbolic links, under which a tree may have a program.
-fn candidates(program: &Program, root: &Root) -> Vec<PathBuf> {
-    let named = program.names.iter().flat_map(|name| {
+/// The paths, without symbolic links, under which a tree may have programs with these names or paths.
+fn candidates<'a>(
+    names: impl Iterator<Item = &'a str>,
+    patterns: &[String],
+    root: &Root,
+) -> Vec<PathBuf> {
+    let named = names.flat_map(|name| {
         PROGRAM_DIRECTORIES.iter().map(move |folder| Path::new(folder).join(name))
     });
     let mut paths: Vec<PathBuf> = named.filter(|path| root.exists(path)).collect();
-    for pattern in &program.paths {
+    for pattern in patterns {
         let pattern = Path::new(pattern);
         let (Some(folder), Some(name)) =
             (pattern.parent(), pattern.file_name().and_then(|name| name.to_str()))

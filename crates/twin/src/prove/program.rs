@@ -41,9 +41,6 @@ impl Prover<'_> {
                 let folder = self.expand(beside, path)?;
                 (self.same_beside(path, Path::new(&folder))?, true)
             }
-            (Err(Reason::Unpackaged(_)), None) if !program.distributions.is_empty() => {
-                (self.same_distribution(path, &program.distributions)?, false)
-            }
             (same, _) => {
                 let needs = same?.ok_or(Reason::NoTwin)?;
                 self.check_package(program, path)?;

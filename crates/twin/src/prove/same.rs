@@ -5,15 +5,10 @@ use std::path::{Path, PathBuf};
 
 use anyarch_handler::layout::Identity;
 use anyarch_layer::Root;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use sha2::{Digest, Sha256};
 
 use super::{Prover, file_name};
 use crate::elf::{self, Looked, Needs};
-use crate::packages::same_source;
 use crate::reason::Reason;
-use crate::wheel;
 
 /// How deep a directory is watched for new files.
 const MAX_DEPTH: usize = 4;
@@ -41,7 +36,7 @@ impl Prover<'_> {
             self.foreign.owner(&foreign_path).ok_or_else(|| unpackaged(&foreign_path))?;
         let (theirs, twin_sum) =
             self.native.owner(&native_path).ok_or_else(|| unpackaged(&native_path))?;
-        if ours.name != theirs.name || !same_source(&ours.version, &theirs.version) {
+        if ours.name != theirs.name || !self.foreign.same_version(&ours.version, &theirs.version) {
             return Err(Reason::OtherVersion {
                 package: ours.name.clone(),
                 foreign: ours.version.clone(),
@@ -54,7 +49,17 @@ impl Prover<'_> {
         if !twin.has(&twin_sum, &|| roots.1.read(&native_path).ok()) {
             return Err(Reason::Changed(native_path));
         }
-        Ok(twin.elf.clone())
+        self.native(twin.elf.clone(), &native_path)
+    }
+
+    /// What a file of the twins' tree needs, if it is for this machine: a tree may hold others.
+    fn native(&self, needs: Option<Needs>, path: &Path) -> Result<Option<Needs>, Reason> {
+        match &needs {
+            Some(found) if found.machine != self.request.native.elf => {
+                Err(Reason::OtherMachine(path.to_owned()))
+            }
+            _ => Ok(needs),
+        }
     }
 
     /// What the twin of a program that no package owns needs, if the modules beside it are the same
@@ -98,31 +103,6 @@ impl Prover<'_> {
         self.unpackaged(path)
     }
 
-    /// What the twin of a program that pip installed needs, if both are from the same version of one
-    /// distribution, and as that recorded them.
-    pub(super) fn same_distribution(&self, path: &Path, names: &[String]) -> Result<Needs, Reason> {
-        let find = |root: &Root| {
-            let recorded = wheel::recorded(root, names, path);
-            recorded.ok_or_else(|| Reason::Unpackaged(path.to_owned()))
-        };
-        let roots = (self.request.foreign_root, self.request.native_root);
-        let (ours, theirs) = (find(roots.0)?, find(roots.1)?);
-        if (&ours.name, &ours.version) != (&theirs.name, &theirs.version) {
-            return Err(Reason::OtherVersion {
-                package: ours.name,
-                foreign: ours.version,
-                native: theirs.version,
-            });
-        }
-        for (root, recorded) in [(roots.0, &ours), (roots.1, &theirs)] {
-            let bytes = root.read(path).map_err(|_| Reason::Unreadable(path.to_owned()))?;
-            if URL_SAFE_NO_PAD.encode(Sha256::digest(&bytes)) != recorded.sha256 {
-                return Err(Reason::Changed(path.to_owned()));
-            }
-        }
-        self.unpackaged(path)
-    }
-
     /// What a file of the twin's tree needs that no package owns there either.
     pub(super) fn unpackaged(&self, path: &Path) -> Result<Needs, Reason> {
         let root = self.request.native_root;
@@ -135,8 +115,9 @@ impl Prover<'_> {
             });
         }
         let mut file = root.open_file(&resolved).map_err(|_| Reason::NoTwin)?;
-        let looked = self.known.look(&mut file).map_err(|_| Reason::Unreadable(resolved))?.1;
-        looked.elf.clone().ok_or(Reason::NoTwin)
+        let looked = self.known.look(&mut file);
+        let looked = looked.map_err(|_| Reason::Unreadable(resolved.clone()))?.1;
+        self.native(looked.elf.clone(), &resolved)?.ok_or(Reason::NoTwin)
     }
 
     /// What the handler looks at so that it sees when something at a path has changed.
