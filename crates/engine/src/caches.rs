@@ -215,6 +215,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_made_for_twins_has_caches_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = testing::engine(folder.path());
+        let cancel = Cancel::new();
+        let session = Session::new(&engine, 0, &|_| {}, &cancel);
+        let for_twins = Session { for_twins: true, ..Session::new(&engine, 0, &|_| {}, &cancel) };
+        let open = |session: &Session<'_>| {
+            let mut first = nothing;
+            session.open_cache("a", CacheSharing::Shared, 0o755, (0, 0), &mut first).unwrap()
+        };
+        assert_ne!(open(&session).content(), open(&for_twins).content());
+        assert_eq!(open(&for_twins).content(), open(&for_twins).content());
+    }
+
+    #[test]
     fn a_new_cache_is_filled_once() {
         let folder = tempfile::tempdir().unwrap();
         let engine = testing::engine(folder.path());

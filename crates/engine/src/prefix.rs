@@ -162,14 +162,20 @@ mod tests {
 
     use super::*;
     use crate::build::graph;
+    use crate::engine::Engine;
     use crate::images::ResolvedImage;
     use crate::lock::LockFile;
     use crate::op::ImageOp;
     use crate::testing;
 
-    /// The build of a Dockerfile for arm64, with images that are for that alone, and what is paired
-    /// with it.
-    fn prefixes(dockerfile: &str, images: &[&str]) -> (BuildGraph, Prefixes) {
+    /// The build of a Dockerfile for arm64, with images that are for that alone.
+    struct Bench {
+        engine: Engine,
+        resolved: Resolved,
+        _folder: tempfile::TempDir,
+    }
+
+    fn bench(dockerfile: &str, images: &[&str]) -> Bench {
         let folder = tempfile::tempdir().unwrap();
         let engine = testing::engine(&folder.path().join("store"));
         std::fs::write(folder.path().join("Dockerfile"), "FROM scratch\n").unwrap();
@@ -180,8 +186,7 @@ mod tests {
         let lock = &mut LockFile::default();
         let mut resolved = session.resolve(&plan, folder.path(), &selections, lock).unwrap();
         resolved.tiers[0].dockerfile = anyarch_dockerfile::parse(dockerfile).0;
-        let (machine, arm): (Platform, Platform) =
-            ("linux/amd64".parse().unwrap(), "linux/arm64".parse().unwrap());
+        let arm: Platform = "linux/arm64".parse().unwrap();
         for name in images {
             let op = ImageOp {
                 reference: (*name).to_owned(),
@@ -191,18 +196,25 @@ mod tests {
             let image = ResolvedImage { op, config: ImageConfig::new(&arm) };
             resolved.images.insert(((*name).to_owned(), arm.clone()), image);
         }
-        let (graph, _) = graph(&resolved, &machine).unwrap();
-        (graph, Prefixes::new(&resolved, &machine).unwrap())
+        Bench { engine, resolved, _folder: folder }
+    }
+
+    /// The steps of a build, and what is paired with them.
+    fn prefixes(bench: &Bench) -> (BuildGraph, Prefixes) {
+        let machine = "linux/amd64".parse().unwrap();
+        let (graph, _) = graph(&bench.resolved, &machine).unwrap();
+        (graph, Prefixes::new(&bench.resolved, &machine).unwrap())
     }
 
     #[test]
     fn steps_are_paired_line_by_line() {
-        let (graph, prefixes) = prefixes(
+        let bench = bench(
             "FROM scratch AS build\nARG TARGETARCH\nRUN make $TARGETARCH\n\
              FROM --platform=$BUILDPLATFORM scratch AS tool\nRUN tool\n\
              FROM scratch\nCOPY --from=build /a /a\nCOPY --from=tool /b /b\nRUN use it\n",
             &[],
         );
+        let (graph, prefixes) = prefixes(&bench);
         let foreign = |step: &&Step| step.platform.architecture == "arm64";
         let steps: Vec<&Step> = graph.steps().iter().filter(foreign).collect();
         assert_eq!(steps.len(), 4);
@@ -220,9 +232,20 @@ mod tests {
 
     #[test]
     fn a_tier_that_is_for_one_platform_only_has_no_native_steps() {
-        let (graph, known) = prefixes("FROM scratch\nRUN a\n", &[]);
+        let (graph, known) = prefixes(&bench("FROM scratch\nRUN a\n", &[]));
         assert_eq!((graph.steps().len(), known.pairs.len()), (1, 1));
-        let (graph, known) = prefixes("FROM arm\nRUN a\n", &["arm"]);
+        let (graph, known) = prefixes(&bench("FROM arm\nRUN a\n", &["arm"]));
         assert_eq!((graph.steps().len(), known.pairs.len()), (2, 0));
+    }
+
+    #[test]
+    fn what_stands_on_another_platform_is_no_native_prefix() {
+        let bench = bench("FROM --platform=linux/arm64 arm\nRUN a\nRUN b\n", &["arm"]);
+        let cancel = Cancel::new();
+        let session = Session::new(&bench.engine, 0, &|_| {}, &cancel);
+        let (graph, _) = prefixes(&bench);
+        let work = Work::of_build(&graph, &bench.resolved);
+        let last = graph.steps().last().unwrap();
+        assert_eq!(session.native_prefix(&work, last, &|_| Ok(true)).unwrap(), None);
     }
 }

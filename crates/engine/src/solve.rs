@@ -58,7 +58,7 @@ pub(crate) struct Work<'a> {
 
 impl<'a> Work<'a> {
     /// A build.
-    fn of_build(graph: &'a BuildGraph, resolved: &'a Resolved) -> Work<'a> {
+    pub(crate) fn of_build(graph: &'a BuildGraph, resolved: &'a Resolved) -> Work<'a> {
         Work { graph, resolved, prefixes: Some(OnceLock::new()) }
     }
 
