@@ -95,11 +95,9 @@ impl LogicalLine {
             return (!first.text.is_empty()).then_some(line);
         };
         line.text.push_str(body);
-        let has_text = |text: &str, from: usize| !text[from..].trim().is_empty();
-        let mut begun = false;
+        // What only continues is not where the instruction begins.
+        let mut begun = !body.trim().is_empty();
         for next in lines.by_ref() {
-            // What only continues is not where the instruction begins.
-            begun = begun || line.parts.last().is_some_and(|(at, _)| has_text(&line.text, *at));
             let start = if begun { *line.lines.start() } else { next.number };
             line.lines = start..=next.number;
             if next.is_comment() {
@@ -111,7 +109,10 @@ impl LogicalLine {
             }
             line.parts.push((line.text.len(), next.start));
             match next.continued(escape) {
-                Some(body) => line.text.push_str(body),
+                Some(body) => {
+                    begun = begun || !body.trim().is_empty();
+                    line.text.push_str(body);
+                }
                 None => {
                     line.text.push_str(next.text);
                     break;
